@@ -1,0 +1,21 @@
+#pragma once
+
+#include <eventcore/persistence/event.hpp>
+
+#include <chrono>
+#include <string>
+
+namespace eventcore {
+
+/// What a command brings with it besides its content. A decider that wants it takes it as third argument of `decide`; it
+/// reads time, tenant and user from here and from nowhere else.
+struct command_context {
+  /// The time of the command, by the caller's clock. The epoch (default) means: by the host's clock when it is taken up.
+  timestamp now{};
+  /// Goes into the metadata of the events.
+  event_metadata metadata;
+  /// A command that is taken up after this time (steady clock) is answered `deadline_exceeded` instead of decided.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+};
+
+} // namespace eventcore

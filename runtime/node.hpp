@@ -1,0 +1,65 @@
+#pragma once
+
+#include <eventcore/actors/host.hpp>
+#include <eventcore/persistence/lmdb_journal.hpp>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace caf {
+class actor_system;
+} // namespace caf
+
+namespace eventcore {
+
+/// What a node is made of.
+struct node_options {
+  std::filesystem::path journal_dir = "data";
+  lmdb_options journal;
+  /// Threads of the actor scheduler; 0: one for each core.
+  std::size_t threads = 0;
+  /// Messages an actor may take before it must let others run.
+  std::size_t max_throughput = 300;
+};
+
+/// One running eventcore in this process: an actor system, a journal, and the hosts of its entities.
+///
+/// Thread-safe, except for construction and destruction. Destruction refuses new commands, lets what is being committed
+/// finish and be answered, stops the actors and closes the journal.
+class node {
+public:
+  /// For `main`: reads the options from the command line (`--help` lists them). Prints the help and exits with 0 if asked
+  /// to, exits with 2 on bad usage and with 1 if the journal cannot be opened, each with a message on stderr.
+  node(int argc, char** argv);
+
+  /// Errors: those of `open_lmdb_journal`.
+  static result<node> open(node_options options);
+
+  /// A node on a journal that the caller opened, such as one in memory.
+  node(std::unique_ptr<eventcore::journal> journal, node_options options = {});
+
+  node(node&&) noexcept;
+  node& operator=(node&&) noexcept;
+  ~node();
+
+  /// The host of decider `D`, started by the first call. `options` of later calls are ignored.
+  template <class D>
+  eventcore::host<D> host(const host_options& options = {}) {
+    return eventcore::host<D>{start_host(entity_type_of<D>(), options)};
+  }
+
+  eventcore::journal& journal() noexcept;
+
+  /// The actor system, for CAF users: `#include <caf/all.hpp>` to use it.
+  caf::actor_system& system() noexcept;
+
+private:
+  struct impl;
+  explicit node(std::unique_ptr<impl> content) noexcept;
+  host_handle start_host(const entity_type& type, const host_options& options);
+
+  std::unique_ptr<impl> impl_;
+};
+
+} // namespace eventcore
