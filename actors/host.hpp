@@ -30,6 +30,10 @@ struct host_options {
   std::size_t recovery_chunk = 512;
   /// How often the commands in flight are decided again after a conflict before their callers get `conflict`.
   std::size_t max_redecisions = 16;
+  /// Queries and rejections that wait for no commit are checked against the end of the stream in the journal (one look-up), so
+  /// that they are right even where another writer was faster. Without it they may show the state before that writer.
+  /// To be turned off where a stream has one writer for sure, and with `durability::relaxed`, where the look-up waits for the disk.
+  bool check_head = true;
   /// A failed recovery is tried again after this time, doubled each time, at most `max_backoff`.
   std::chrono::milliseconds backoff{200};
   std::chrono::milliseconds max_backoff{30'000};

@@ -52,7 +52,7 @@ public:
 
   result(T value)
       : content_{std::in_place_index<0>, std::move(value)} {}
-  result(error e)
+  result(class error e)
       : content_{std::in_place_index<1>, std::make_unique<class error>(std::move(e))} {}
 
   bool has_value() const noexcept { return content_.index() == 0; }
@@ -89,7 +89,7 @@ public:
   using value_type = void;
 
   result() = default;
-  result(error e)
+  result(class error e)
       : error_{std::make_unique<class error>(std::move(e))} {}
 
   bool has_value() const noexcept { return error_ == nullptr; }

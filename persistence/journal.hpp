@@ -83,6 +83,9 @@ struct stream_cursor {
   stream_version next = 1;
   /// A position before `next` and not before any event of a smaller version; 0 if unknown. Set by reads, saves a search.
   log_position after = 0;
+  /// Set by a read that answers `corrupt`: `{stream, next + 1, damaged_at}` goes on behind the event that is damaged or
+  /// missing. 0 if it is not known where to go on.
+  log_position damaged_at = 0;
 };
 
 /// Which events of the log a reader wants: any of the categories and any of the types; an empty list admits all.
@@ -121,12 +124,14 @@ public:
   virtual result<stream_head> head_of(const stream_id& stream) = 0;
 
   /// Clears `page` and fills it with the stream's next events, oldest first; moves `where` behind them. An empty page is
-  /// the stream's end. A missing version in between is `corrupt`.
+  /// the stream's end. A missing version in between is `corrupt`. On `corrupt` the page is empty, and `where` stands at the
+  /// damaged or missing version.
   virtual result<void> read_stream(stream_cursor& where, event_page& page, read_limits limits = {}) = 0;
 
   /// Clears `page` and fills it with the next events from position `next` on that `filter` admits; moves `next` behind the
   /// last position looked at. Looks at no more than 64 times `limits.events` positions, so a page may be empty
-  /// before the log's end: at the end, `next` is `head() + 1`. On `corrupt`, `next` stands at the damaged position.
+  /// before the log's end: at the end, `next` is `head() + 1`. On `corrupt` the page is
+  /// empty, and `next` stands at the damaged position.
   virtual result<void> read_log(log_position& next, event_page& page, const log_filter& filter = {},
                                 read_limits limits = {})
       = 0;

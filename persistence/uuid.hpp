@@ -33,21 +33,22 @@ std::string to_string(const uuid& id);
 /// Identifies one event for ever; a UUIDv7, so ids of one journal sort by time of making.
 using event_id = uuid;
 
-/// Makes UUIDv7 event ids that grow strictly, also when the clock stands still or goes back (RFC 9562, section 6.2,
-/// method 3: sub-millisecond bits of the time stamp serve as a counter). Thread-safe and lock-free.
+/// Makes UUIDv7 event ids that grow strictly, also when the clock stands still or goes back (RFC 9562,
+/// section 6.2, method 3: sub-millisecond bits of the time stamp serve as a counter). Thread-safe and
+/// lock-free.
 class event_id_generator {
 public:
   /// Microseconds since the Unix epoch. Called from any thread.
   using clock = std::function<std::int64_t()>;
 
-  /// The system's clock.
-  event_id_generator();
-  explicit event_id_generator(clock now);
+  /// An empty `now` stands for the system's clock.
+  explicit event_id_generator(clock now = {});
 
   /// The next id, greater than all this generator made before and than any `observe`d one.
   event_id next();
 
   /// Makes all later ids greater than `id`: call it with the last id of a journal that is opened.
+  /// An id that is no UUIDv7 is passed over.
   void observe(const event_id& id) noexcept;
 
 private:

@@ -1,0 +1,511 @@
+#include <eventcore/actors/internal/entity_actor.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace eventcore::internal {
+
+namespace {
+
+constexpr std::size_t recovery_chunk_bytes = 1u << 20;
+
+/// Nobody's later commit can succeed while this lasts: followers share the fate of the first one.
+bool stops_all_writes(const error& e) {
+  return e.code() == journal_errc::disk_full || e.code() == journal_errc::closed;
+}
+
+bool lost_to_others(const error& e) {
+  return e.code() == journal_errc::conflict || e.code() == journal_errc::epoch_closed;
+}
+
+} // namespace
+
+// -- log_limiter
+
+std::optional<std::uint64_t> log_limiter::admit() {
+  auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+  auto next = next_.load(std::memory_order_relaxed);
+  auto pause =
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::seconds{1}).count();
+  if (now < next || !next_.compare_exchange_strong(next, now + pause, std::memory_order_relaxed)) {
+    suppressed_.fetch_add(1, std::memory_order_relaxed);
+    return std::nullopt;
+  }
+  return suppressed_.exchange(0, std::memory_order_relaxed);
+}
+
+void log_unheard(const entity_env& env, std::string_view id, const error& e) {
+  if (e.code() == entity_errc::rejected) {
+    SPDLOG_DEBUG("{}-{}: rejected: {}", env.type.category, id, e.message());
+    return;
+  }
+  if (auto suppressed = env.warnings.admit())
+    spdlog::warn("{}-{}: a command that nobody waits for failed: {}: {}{}", env.type.category, id,
+                 e.code().message(), e.message(),
+                 *suppressed > 0
+                     ? fmt::format(" (and {} more such failures since the last message)", *suppressed)
+                     : "");
+}
+
+// -- commit_outcomes
+
+void commit_outcomes::on_commit(std::uint64_t ticket, const result<committed>& outcome) noexcept {
+  std::lock_guard guard{mutex_};
+  ++batch_.answered;
+  if (outcome)
+    batch_.succeeded_through = std::max(batch_.succeeded_through, ticket);
+  else
+    batch_.failures.emplace_back(ticket, outcome.error());
+  if (!std::exchange(told_, true))
+    if (auto entity = caf::actor_cast<caf::actor>(entity_))
+      caf::anon_send(entity, commits_done{});
+}
+
+commit_outcomes::batch commit_outcomes::take() {
+  std::lock_guard guard{mutex_};
+  told_ = false;
+  batch result{std::exchange(batch_.answered, 0), batch_.succeeded_through,
+               std::exchange(batch_.failures, {})};
+  std::ranges::sort(result.failures, {}, [](const auto& failure) { return failure.first; });
+  return result;
+}
+
+void commit_outcomes::detach() {
+  std::lock_guard guard{mutex_};
+  entity_ = nullptr;
+}
+
+// -- entity_actor
+
+entity_actor::entity_actor(caf::actor_config& config, std::shared_ptr<const entity_env> env, stream_id stream,
+                           bool permit)
+    : caf::event_based_actor{config}
+    , env_{std::move(env)}
+    , stream_{std::move(stream)}
+    , permit_{permit} {}
+
+entity_actor::~entity_actor() {
+  if (state_)
+    env_->type.delete_state(state_);
+}
+
+caf::behavior entity_actor::make_behavior() {
+  set_default_handler([](caf::scheduled_actor* self, caf::message_view&) -> caf::result<caf::message> {
+    static_cast<entity_actor*>(self)->on_command(*self->current_mailbox_element());
+    return caf::delegated<caf::message>{};
+  });
+  set_error_handler([](caf::scheduled_actor*, caf::error&) {});
+  set_down_handler([](caf::scheduled_actor*, caf::down_msg&) {});
+  set_exit_handler([](caf::scheduled_actor*, caf::exit_msg&) {});
+  set_exception_handler([](caf::scheduled_actor* self, std::exception_ptr& thrown) -> caf::error {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const std::exception& e) {
+      spdlog::error("entity {} ends after an unexpected exception: {}",
+                    static_cast<entity_actor*>(self)->stream_.str(), e.what());
+    } catch (...) {
+      spdlog::error("entity {} ends after an unexpected exception",
+                    static_cast<entity_actor*>(self)->stream_.str());
+    }
+    return caf::make_error(caf::exit_reason::unhandled_exception);
+  });
+  if (permit_)
+    start_reading();
+  return {
+      [this](commits_done) { on_commits_done(); },
+      [this](continue_recovery) {
+        if (phase_ == phase::recovering)
+          recover();
+      },
+      [this](permit_granted) {
+        permit_ = true;
+        if (phase_ == phase::awaiting_permit)
+          start_reading();
+        else
+          return_permit();
+      },
+      [this](leave_order) { on_leave(); },
+      [this](stop_order how) { on_stop(how); },
+  };
+}
+
+// -- commands
+
+void entity_actor::on_command(caf::mailbox_element& element) {
+  auto record = std::make_unique<command_record>();
+  record->content = element.move_content_to_message();
+  record->to = reply_address{element};
+  if (stopping_)
+    return refuse(*record, entity_errc::stopped, "the host is shutting down");
+  if (phase_ == phase::failed && clock().now() < retry_at_)
+    return refuse(*record, entity_errc::recovery_failed, *recovery_failure_);
+  if (waiting_.empty() && can_decide()) {
+    take_up(std::move(record));
+    leave_if_wanted();
+    return;
+  }
+  waiting_.push(std::move(record));
+  if (phase_ == phase::failed)
+    begin_recovery();
+}
+
+bool entity_actor::can_decide() {
+  // The journal closes an epoch before its outcomes arrive here: what is decided from then on is in vain.
+  if (phase_ == phase::running && epoch_ && epoch_->closed())
+    drain();
+  return phase_ == phase::running;
+}
+
+void entity_actor::take_up_waiting() {
+  while (!waiting_.empty() && can_decide())
+    take_up(waiting_.pop());
+  leave_if_wanted();
+}
+
+void entity_actor::take_up(std::unique_ptr<command_record> record) {
+  auto depends_on = decide(*record);
+  if (depends_on == basis::nothing) {
+    answer(*record);
+  } else if (record->ticket != 0 || !pending_.empty()) {
+    // Queries and rejections, too, saw what the commits in flight will make true, or not.
+    pending_.push(std::move(record));
+  } else if (is_up_to_date()) {
+    answer(*record);
+  } else {
+    record->forget_decision();
+    record_queue again;
+    again.push(std::move(record));
+    again.append(std::move(waiting_));
+    waiting_ = std::move(again);
+    return begin_recovery();
+  }
+  if (depends_on == basis::broken_state)
+    drain();
+}
+
+bool entity_actor::is_up_to_date() {
+  if (!env_->options.check_head)
+    return true;
+  auto head = env_->journal.head_of(stream_);
+  return head && head->version == version_;
+}
+
+entity_actor::basis entity_actor::decide(command_record& record) {
+  auto no = [&](entity_errc code, std::string message) {
+    record.failure = std::make_unique<error>(make_error(code, std::move(message)));
+    return basis::nothing;
+  };
+  auto view = view_command(record.content);
+  if (!view)
+    return no(entity_errc::unknown_command, "an entity takes (id, command), not " + describe(record.content));
+  if (view->context && view->context->deadline != std::chrono::steady_clock::time_point::max() &&
+      clock().now() > view->context->deadline)
+    return no(entity_errc::deadline_exceeded,
+              "the deadline had passed when the command's turn came at " + stream_.str());
+  const auto* command = view->type ? find_command(*view->type) : nullptr;
+  if (!command)
+    return no(entity_errc::unknown_command, "the decider of category " + std::string{env_->type.category} +
+                                                " has no decide() for " + describe(record.content));
+  auto credit = env_->journal.reserve();
+  if (!credit)
+    return no(credit.error().code() == journal_errc::overloaded ? entity_errc::overloaded
+                                                                : entity_errc::not_persisted,
+              credit.error().message());
+
+  command_context own;
+  const auto* context = view->context;
+  if (!context || context->now == timestamp{}) {
+    if (context)
+      own = *context;
+    own.now = env_->now();
+    context = &own;
+  }
+  auto evolving = false;
+  auto thrown = [&](const char* what) {
+    record.failure = std::make_unique<error>(make_error(
+        entity_errc::decider_failed, "the decider of " + stream_.str() + " threw an exception on " +
+                                         command->prototype->GetTypeName() + ": " + what));
+    return evolving ? basis::broken_state : basis::state;
+  };
+  decision decided;
+  try {
+    decided = command->decide(state_, *static_cast<const google::protobuf::Message*>(view->command), *context,
+                              evolving);
+  } catch (const std::exception& e) {
+    return thrown(e.what());
+  } catch (...) {
+    return thrown("something that is no std::exception");
+  }
+  record.reply = std::move(decided.reply);
+  record.stop = decided.stop;
+  if (decided.rejected) {
+    auto& why = *decided.rejected;
+    record.failure = std::make_unique<error>(make_error(entity_errc::rejected, std::move(why.message)));
+    record.failure->with_reason(std::move(why.code), std::move(why.details));
+  } else if (!decided.events.empty()) {
+    submit(record, std::move(decided.events), *context, std::move(*credit));
+  }
+  return basis::state;
+}
+
+const entity_type::command* entity_actor::find_command(const std::type_info& type) const {
+  for (const auto& candidate : env_->type.commands)
+    if (candidate.cpp_type == &type)
+      return &candidate;
+  // A type has several type_info objects where several shared libraries define it.
+  for (const auto& candidate : env_->type.commands)
+    if (*candidate.cpp_type == type)
+      return &candidate;
+  return nullptr;
+}
+
+void entity_actor::submit(command_record& record, std::vector<new_event> events,
+                          const command_context& context, writer_credit credit) {
+  if (!epoch_)
+    epoch_ = std::make_shared<writer_epoch>();
+  if (!outcomes_)
+    outcomes_ = std::make_shared<commit_outcomes>(caf::weak_actor_ptr{ctrl()});
+  commit c;
+  auto before = version_;
+  version_ += events.size();
+  c.appends.push_back({stream_, expected_version::exact(before), std::move(events)});
+  c.metadata = context.metadata;
+  c.occurred_at = context.now;
+  c.epoch = epoch_;
+  record.ticket = ++last_ticket_;
+  ++in_flight_;
+  env_->journal.submit(std::move(c), std::move(credit), outcomes_, record.ticket);
+}
+
+// -- answers
+
+void entity_actor::answer(command_record& record) {
+  if (record.to.is_request()) {
+    auto message = record.failure ? caf::make_message(to_caf_error(*record.failure))
+                   : record.reply ? make_reply_message(std::move(record.reply))
+                                  : caf::message{};
+    record.to.deliver(caf::actor_cast<caf::strong_actor_ptr>(env_->host), std::move(message), context());
+  } else if (record.failure) {
+    log_unheard(*env_, id(), *record.failure);
+  }
+  leave_wanted_ = leave_wanted_ || record.stop;
+  backlog.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void entity_actor::refuse(command_record& record, entity_errc code, std::string message) {
+  record.failure = std::make_unique<error>(make_error(code, std::move(message)));
+  record.stop = false;
+  answer(record);
+}
+
+void entity_actor::refuse_all(record_queue& records, entity_errc code, const std::string& message) {
+  while (auto record = records.pop())
+    refuse(*record, code, message);
+}
+
+// -- commits
+
+void entity_actor::on_commits_done() {
+  if (!outcomes_)
+    return;
+  auto batch = outcomes_->take();
+  in_flight_ -= batch.answered;
+  auto* record = pending_.front();
+  for (auto& [ticket, why] : batch.failures) {
+    while (record->ticket != ticket)
+      record = record->next.get();
+    record->commit_failure = std::make_unique<error>(std::move(why));
+  }
+  while (auto* first = pending_.front()) {
+    if (first->commit_failure || first->ticket > batch.succeeded_through)
+      break;
+    answer(*pending_.pop());
+  }
+  if (phase_ == phase::draining && in_flight_ == 0)
+    return finish_draining();
+  if (phase_ == phase::running && !batch.failures.empty())
+    return drain();
+  if (stopping_ && idle())
+    return quit();
+  leave_if_wanted();
+}
+
+void entity_actor::drain() {
+  phase_ = phase::draining;
+  if (in_flight_ == 0)
+    finish_draining();
+}
+
+void entity_actor::finish_draining() {
+  record_queue again;
+  std::unique_ptr<error> cause; // of the first failure
+  while (auto record = pending_.pop()) {
+    auto why = std::move(record->commit_failure);
+    if (!why && (record->ticket != 0 || !cause)) {
+      answer(*record);
+      continue;
+    }
+    if (!cause)
+      cause = std::make_unique<error>(*why);
+    if (why && why->code() == journal_errc::outcome_unknown) {
+      refuse(*record, entity_errc::outcome_unknown, why->message());
+    } else if (why && !lost_to_others(*why)) {
+      refuse(*record, entity_errc::not_persisted, why->message());
+    } else if (why && stops_all_writes(*cause)) {
+      refuse(*record, entity_errc::not_persisted, cause->message());
+    } else {
+      // What has no commit of its own goes with those that have, so its rounds are bounded, too.
+      if (record->ticket != 0 && cause->code() == journal_errc::conflict)
+        ++record->conflicts;
+      record->forget_decision();
+      if (record->conflicts > env_->options.max_redecisions)
+        refuse(*record, entity_errc::conflict,
+               "the command lost " + std::to_string(record->conflicts) + " times against other writers of " +
+                   stream_.str() + "; try again, and see to it that a stream has one writer");
+      else
+        again.push(std::move(record));
+    }
+  }
+  again.append(std::move(waiting_));
+  waiting_ = std::move(again);
+  if (stopping_) {
+    refuse_all(waiting_, entity_errc::stopped, "the host is shutting down");
+    return quit();
+  }
+  begin_recovery();
+}
+
+// -- recovery
+
+void entity_actor::begin_recovery() {
+  phase_ = phase::awaiting_permit;
+  drop_state();
+  if (permit_)
+    start_reading();
+  else
+    report(entity_news::permit_wanted);
+}
+
+void entity_actor::start_reading() {
+  phase_ = phase::recovering;
+  try {
+    state_ = env_->type.new_state();
+  } catch (const std::exception& e) {
+    return fail_recovery(std::string{"making an empty state threw an exception: "} + e.what());
+  }
+  cursor_ = std::make_unique<stream_cursor>(stream_cursor{stream_, 1, 0});
+  recover();
+}
+
+void entity_actor::recover() {
+  static thread_local event_page page; // keeps its memory; one for all entities of a thread
+  // Most streams end on their first page; the second read finds that out.
+  for (auto reads = 0; reads != 2; ++reads) {
+    auto read =
+        env_->journal.read_stream(*cursor_, page, {env_->options.recovery_chunk, recovery_chunk_bytes});
+    if (!read)
+      return fail_recovery(read.error().message());
+    if (page.empty()) {
+      version_ = cursor_->next - 1;
+      cursor_.reset();
+      epoch_.reset();
+      recovery_failure_.reset();
+      backoff_ = {};
+      phase_ = phase::running;
+      return_permit();
+      return take_up_waiting();
+    }
+    for (const auto& event : page)
+      if (auto why = replay(event))
+        return fail_recovery("event " + std::to_string(event.version) + " at position " +
+                             std::to_string(event.position) + " of type " + event.type + ' ' + *why);
+    if (page.size() == env_->options.recovery_chunk)
+      break;
+  }
+  send(this, continue_recovery{});
+}
+
+std::optional<std::string> entity_actor::replay(const recorded_event& event) {
+  const auto& names = env_->event_names;
+  if (last_event_ >= names.size() || names[last_event_] != event.type) {
+    auto i = std::ranges::lower_bound(names, event.type);
+    if (i == names.end() || *i != event.type)
+      return "is unknown to the decider; add the type to its events, or run the program version that wrote "
+             "it";
+    last_event_ = static_cast<std::uint16_t>(i - names.begin());
+  }
+  try {
+    if (env_->type.events[last_event_].replay(state_, event.payload))
+      return std::nullopt;
+    return "has a payload that does not parse";
+  } catch (const std::exception& e) {
+    return std::string{"made evolve() throw: "} + e.what();
+  } catch (...) {
+    return "made evolve() throw something that is no std::exception";
+  }
+}
+
+void entity_actor::fail_recovery(std::string why) {
+  phase_ = phase::failed;
+  drop_state();
+  cursor_.reset();
+  backoff_ = std::min(std::max(backoff_ * 2, env_->options.backoff), env_->options.max_backoff);
+  retry_at_ = clock().now() + backoff_;
+  recovery_failure_ = std::make_unique<std::string>("stream " + stream_.str() + " cannot be rebuilt: " + why);
+  spdlog::error("{}; tried again at the first command after {} ms", *recovery_failure_, backoff_.count());
+  return_permit();
+  refuse_all(waiting_, entity_errc::recovery_failed, *recovery_failure_);
+}
+
+void entity_actor::drop_state() noexcept {
+  if (state_)
+    env_->type.delete_state(std::exchange(state_, nullptr));
+}
+
+void entity_actor::return_permit() {
+  if (std::exchange(permit_, false))
+    report(entity_news::permit_returned);
+}
+
+// -- the end
+
+void entity_actor::on_leave() {
+  if (backlog.load(std::memory_order_relaxed) == 0)
+    quit();
+  else
+    report(entity_news::stay);
+}
+
+void entity_actor::on_stop(stop_order how) {
+  stopping_ = true;
+  refuse_all(waiting_, entity_errc::stopped, "the host is shutting down");
+  if (how.at_once || pending_.empty())
+    quit();
+}
+
+void entity_actor::on_exit() {
+  if (outcomes_)
+    outcomes_->detach();
+  refuse_all(pending_, entity_errc::outcome_unknown,
+             "the entity ended while its commits were in flight; read the stream to find out");
+  refuse_all(waiting_, entity_errc::stopped, "the entity ended before the command's turn came");
+  report(entity_news::gone);
+}
+
+void entity_actor::leave_if_wanted() {
+  if (leave_wanted_ && idle() && phase_ == phase::running) {
+    leave_wanted_ = false;
+    report(entity_news::want_leave);
+  }
+}
+
+void entity_actor::report(entity_news what) {
+  send(env_->host, entity_report{what, std::string{id()}});
+}
+
+std::string_view entity_actor::id() const {
+  return std::string_view{stream_.str()}.substr(env_->type.category.size() + 1);
+}
+
+} // namespace eventcore::internal

@@ -1,0 +1,279 @@
+#pragma once
+
+#include <eventcore/actors/entity_type.hpp>
+#include <eventcore/actors/host.hpp>
+#include <eventcore/actors/internal/caf_compat.hpp>
+#include <eventcore/persistence/journal.hpp>
+
+#include <atomic>
+#include <functional>
+#include <limits>
+
+namespace eventcore::internal {
+
+// -- messages between a host and its entities
+
+/// Host to entity: the recovery may begin.
+struct permit_granted {};
+
+/// Host to entity: quit if nothing waits, else answer `stay`. The host keeps further commands back until it
+/// knows.
+struct leave_order {};
+
+/// Host to entity: answer what is in flight, refuse what was not taken up, then quit.
+struct stop_order {
+  /// Do not wait for the journal: what is in flight is answered `outcome_unknown`.
+  bool at_once = false;
+};
+
+/// Journal's writer to entity: outcomes wait to be taken.
+struct commits_done {};
+
+/// Entity to itself: read the next events, now that others had their turn.
+struct continue_recovery {};
+
+enum class entity_news : std::uint8_t {
+  permit_wanted,   ///< it has to recover once more
+  permit_returned, ///< it is ready, or could not be recovered
+  stay,            ///< it does not leave: something waits
+  want_leave,      ///< an effect asked to stop it, and all it decided is answered
+  gone,            ///< its last message; it gives its permit back, too
+};
+
+/// Entity to host.
+struct entity_report {
+  entity_news what;
+  std::string id;
+};
+
+} // namespace eventcore::internal
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::permit_granted)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::leave_order)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::stop_order)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::commits_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::continue_recovery)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::entity_report)
+
+namespace eventcore::internal {
+
+/// Lets one message a second through; counts the others. Thread-safe.
+class log_limiter {
+public:
+  /// The number of messages suppressed since the last one, or nothing if this one is to be suppressed, too.
+  std::optional<std::uint64_t> admit();
+
+private:
+  std::atomic<std::chrono::steady_clock::rep> next_{
+      std::numeric_limits<std::chrono::steady_clock::rep>::min()};
+  std::atomic<std::uint64_t> suppressed_{0};
+};
+
+/// What all entities of a host share.
+struct entity_env {
+  const entity_type& type;
+  eventcore::journal& journal;
+  host_options options;
+  std::function<timestamp()> now;
+  caf::actor host;
+  std::vector<std::string> event_names; ///< of `type.events`, in their order
+  mutable log_limiter warnings;
+};
+
+/// Logs a failure that no caller hears of: a rejection at level debug, all else as a warning.
+void log_unheard(const entity_env& env, std::string_view id, const error& e);
+
+/// One command from its arrival until its answer.
+struct command_record {
+  caf::message content;
+  reply_address to;
+  /// The answer, held until what it saw is durable: `failure`, else `reply`, else nothing but success.
+  std::unique_ptr<google::protobuf::Message> reply;
+  std::unique_ptr<error> failure;
+  /// Why its commit failed. Null: it did not, or not yet.
+  std::unique_ptr<error> commit_failure;
+  /// Of its commit; 0 if it has none.
+  std::uint64_t ticket = 0;
+  std::uint32_t conflicts = 0;
+  bool stop = false;
+  std::unique_ptr<command_record> next;
+
+  void forget_decision() noexcept {
+    reply.reset();
+    failure.reset();
+    ticket = 0;
+    stop = false;
+  }
+};
+
+/// A FIFO of records that costs two words when empty.
+class record_queue {
+public:
+  record_queue() = default;
+  record_queue(record_queue&& other) noexcept
+      : head_{std::move(other.head_)}
+      , tail_{std::exchange(other.tail_, nullptr)} {}
+  record_queue& operator=(record_queue&& other) noexcept {
+    std::swap(head_, other.head_);
+    std::swap(tail_, other.tail_);
+    return *this;
+  }
+  ~record_queue() {
+    while (head_)
+      pop();
+  }
+
+  bool empty() const noexcept { return head_ == nullptr; }
+  command_record* front() const noexcept { return head_.get(); }
+
+  void push(std::unique_ptr<command_record> record) noexcept {
+    auto* last = record.get();
+    (tail_ ? tail_->next : head_) = std::move(record);
+    tail_ = last;
+  }
+
+  /// Null if empty.
+  std::unique_ptr<command_record> pop() noexcept {
+    auto first = std::move(head_);
+    if (first)
+      head_ = std::move(first->next);
+    if (!head_)
+      tail_ = nullptr;
+    return first;
+  }
+
+  /// Puts all of `others` behind the last one.
+  void append(record_queue others) noexcept {
+    if (others.empty())
+      return;
+    (tail_ ? tail_->next : head_) = std::move(others.head_);
+    tail_ = std::exchange(others.tail_, nullptr);
+  }
+
+private:
+  std::unique_ptr<command_record> head_;
+  command_record* tail_ = nullptr;
+};
+
+/// Collects the outcomes of one entity's commits on the writer thread, for the entity to take. However many
+/// there are, one message tells the entity until it takes them.
+class commit_outcomes final : public commit_listener {
+public:
+  struct batch {
+    std::size_t answered = 0;
+    /// All tickets up to this one that are not in `failures` succeeded, since this object was made.
+    std::uint64_t succeeded_through = 0;
+    std::vector<std::pair<std::uint64_t, error>> failures; ///< by ticket
+  };
+
+  explicit commit_outcomes(caf::weak_actor_ptr entity)
+      : entity_{std::move(entity)} {}
+
+  void on_commit(std::uint64_t ticket, const result<committed>& outcome) noexcept override;
+  batch take();
+  /// The entity hears nothing from now on.
+  void detach();
+
+private:
+  std::mutex mutex_;
+  bool told_ = false;
+  batch batch_;
+  caf::weak_actor_ptr entity_;
+};
+
+/// The only writer of one stream: rebuilds a decider's state from the stream, decides commands one after the
+/// other, applies their events at once, submits them without waiting for the commits before, and holds every
+/// answer until all that it depends on is durable.
+///
+/// Life: `awaiting_permit -> recovering -> running`. When a commit fails, or a decider throws in the midst of
+/// a change, the state in memory is worth nothing: `running -> draining` until every commit in flight is
+/// answered, then it recovers once more and decides the commands again that were not answered. A recovery
+/// that fails leads to `failed`; the first command after the back-off time starts another one. It quits when
+/// its host says `leave` and nothing waits, or says `stop` and all is answered.
+class entity_actor final : public caf::event_based_actor {
+public:
+  /// With `permit` it recovers at once, else when it is granted.
+  entity_actor(caf::actor_config& config, std::shared_ptr<const entity_env> env, stream_id stream,
+               bool permit);
+  ~entity_actor() override;
+
+  const char* name() const override { return "eventcore.entity"; }
+
+  /// Commands sent to this entity and not answered. The host counts up, the entity down.
+  std::atomic<std::size_t> backlog{0};
+
+protected:
+  caf::behavior make_behavior() override;
+  void on_exit() override;
+
+private:
+  enum class phase : std::uint8_t { awaiting_permit, recovering, running, draining, failed };
+
+  // -- commands
+  void on_command(caf::mailbox_element& element);
+  bool can_decide();
+  void take_up(std::unique_ptr<command_record> record);
+  void take_up_waiting();
+  /// What the answer depends on.
+  enum class basis : std::uint8_t {
+    nothing,      ///< the command was refused before it was decided
+    state,        ///< the state in memory
+    broken_state, ///< the same, and the state was damaged by an exception
+  };
+  basis decide(command_record& record);
+  /// Whether the state, with no commit in flight, is that of the stream's end: no other writer was there.
+  bool is_up_to_date();
+  const entity_type::command* find_command(const std::type_info& type) const;
+  void submit(command_record& record, std::vector<new_event> events, const command_context& context,
+              writer_credit credit);
+
+  // -- answers
+  void answer(command_record& record);
+  void refuse(command_record& record, entity_errc code, std::string message);
+  void refuse_all(record_queue& records, entity_errc code, const std::string& message);
+
+  // -- commits
+  void on_commits_done();
+  void drain();
+  void finish_draining();
+
+  // -- recovery
+  void begin_recovery();
+  void start_reading();
+  void recover();
+  /// Nothing, or why the event cannot be taken in.
+  std::optional<std::string> replay(const recorded_event& event);
+  void fail_recovery(std::string why);
+  void drop_state() noexcept;
+  void return_permit();
+
+  // -- the end
+  void on_leave();
+  void on_stop(stop_order how);
+  void leave_if_wanted();
+  void report(entity_news what);
+  std::string_view id() const;
+  bool idle() const { return pending_.empty() && waiting_.empty(); }
+
+  std::shared_ptr<const entity_env> env_;
+  stream_id stream_;
+  void* state_ = nullptr;
+  phase phase_ = phase::awaiting_permit;
+  bool permit_ = false;
+  bool stopping_ = false;
+  bool leave_wanted_ = false;
+  std::uint16_t last_event_ = 0; ///< index of the event type replayed last: the next one is often the same
+  stream_version version_ = 0;   ///< of `state_`; runs ahead of what is durable
+  std::uint64_t last_ticket_ = 0;
+  std::size_t in_flight_ = 0; ///< commits without an answer
+  std::shared_ptr<writer_epoch> epoch_;
+  std::shared_ptr<commit_outcomes> outcomes_;
+  record_queue pending_; ///< decided, not answered
+  record_queue waiting_; ///< not taken up, or to be decided again
+  std::unique_ptr<stream_cursor> cursor_;
+  std::unique_ptr<std::string> recovery_failure_;
+  std::chrono::milliseconds backoff_{0};
+  std::chrono::steady_clock::time_point retry_at_{};
+};
+
+} // namespace eventcore::internal

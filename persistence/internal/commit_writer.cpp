@@ -1,0 +1,516 @@
+#include <eventcore/persistence/internal/commit_writer.hpp>
+
+#include <eventcore/persistence/internal/descriptors.hpp>
+#include <eventcore/persistence/internal/record_codec.hpp>
+#include <eventcore/persistence/internal/wait_listener.hpp>
+
+#include <google/protobuf/descriptor.h>
+
+#include <algorithm>
+
+namespace eventcore::internal {
+
+namespace {
+
+constexpr std::size_t max_name_size = 255;
+constexpr std::size_t max_type_name_size = 400;
+
+std::int64_t system_microseconds() {
+  using namespace std::chrono;
+  return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+template <class Container, class Projection>
+const std::string* find_repeated(const Container& items, Projection name_of) {
+  if (items.size() < 2)
+    return nullptr;
+  std::vector<const std::string*> names;
+  names.reserve(items.size());
+  for (auto& item : items)
+    names.push_back(&name_of(item));
+  std::ranges::sort(names, {}, [](const std::string* s) -> const std::string& { return *s; });
+  auto i = std::ranges::adjacent_find(names, [](auto* a, auto* b) { return *a == *b; });
+  return i == names.end() ? nullptr : *i;
+}
+
+} // namespace
+
+commit_writer::commit_writer(store& backend, const journal_options& options, event_id last_id)
+    : store_{backend}
+    , options_{options}
+    , ids_{options.clock ? options.clock : system_microseconds}
+    , now_{options.clock ? options.clock : system_microseconds}
+    , heads_{options.cached_heads} {
+  ids_.observe(last_id);
+  if (options_.writer == writer_mode::thread)
+    thread_ = std::thread{[this] { run(); }};
+}
+
+commit_writer::~commit_writer() {
+  close();
+}
+
+// -- the callers' side ------------------------------------------------------------------------------------------------
+
+result<writer_credit> commit_writer::reserve(std::size_t bytes) {
+  {
+    std::lock_guard lock{mutex_};
+    if (closing_)
+      return make_error(journal_errc::closed, "the journal is closed");
+  }
+  auto waiting = pending_commits_.fetch_add(1);
+  auto waiting_bytes = pending_bytes_.fetch_add(bytes);
+  writer_credit credit{*this, bytes};
+  if (waiting >= options_.max_pending_commits)
+    return make_error(journal_errc::overloaded, "the journal's writer has " + std::to_string(waiting) +
+                                                  " commits waiting, which is its bound; try again later");
+  if (waiting > 0 && waiting_bytes + bytes > options_.max_pending_bytes)
+    return make_error(journal_errc::overloaded, "the journal's writer has " + std::to_string(waiting_bytes) +
+                                                  " bytes waiting of " + std::to_string(options_.max_pending_bytes) +
+                                                  " allowed; try again later");
+  return credit;
+}
+
+void commit_writer::give_back(std::size_t bytes) noexcept {
+  pending_commits_.fetch_sub(1);
+  pending_bytes_.fetch_sub(bytes);
+}
+
+std::optional<error> commit_writer::check_bounds(const commit& c) const {
+  auto invalid = [](std::string why) { return make_error(journal_errc::invalid_argument, std::move(why)); };
+  if (c.appends.empty() && c.cursors.empty())
+    return invalid("the commit is empty: it names neither a stream nor a cursor");
+  if (auto* twice = find_repeated(c.appends, [](auto& a) -> auto& { return a.stream.str(); }))
+    return invalid("the commit names stream " + *twice + " twice; put all its events into one append");
+  if (auto* twice = find_repeated(c.cursors, [](auto& m) -> auto& { return m.name; }))
+    return invalid("the commit moves cursor " + *twice + " twice");
+  for (auto& move : c.cursors)
+    if (move.name.empty() || move.name.size() > max_name_size)
+      return invalid("a cursor's name has 1 to 255 bytes, not " + std::to_string(move.name.size()));
+  std::size_t events = 0;
+  std::size_t bytes = 0;
+  for (auto& append : c.appends) {
+    events += append.events.size();
+    for (auto& event : append.events) {
+      if (event.type == nullptr)
+        return invalid("an event for stream " + append.stream.str() + " has no type");
+      if (event.type->full_name().size() > max_type_name_size)
+        return invalid("the name of event type " + event.type->full_name() + " is longer than 400 bytes");
+      bytes += event.payload.size();
+    }
+  }
+  auto name = [&] { return c.appends.empty() ? std::string{} : " for stream " + c.appends.front().stream.str(); };
+  if (events > options_.max_commit_events)
+    return make_error(journal_errc::too_large, "a commit" + name() + " has " + std::to_string(events) + " events of " +
+                                                 std::to_string(options_.max_commit_events) + " allowed; split it");
+  if (bytes > options_.max_commit_bytes)
+    return make_error(journal_errc::too_large, "a commit" + name() + " has " + std::to_string(bytes) + " bytes of " +
+                                                 std::to_string(options_.max_commit_bytes) + " allowed; split it");
+  return std::nullopt;
+}
+
+void commit_writer::encode(job& j) {
+  auto& c = j.content;
+  if (c.occurred_at == timestamp{})
+    c.occurred_at = timestamp{std::chrono::microseconds{now_()}};
+  for (auto& append : c.appends)
+    for (auto& event : append.events) {
+      encode_body(j.bodies, ids_.next(), append.stream, event, c.metadata, c.occurred_at);
+      j.body_ends.push_back(static_cast<std::uint32_t>(j.bodies.size()));
+      event.payload = {};
+    }
+}
+
+void commit_writer::submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
+                           std::uint64_t ticket) {
+  job j;
+  j.content = std::move(c);
+  j.listener = std::move(listener);
+  j.ticket = ticket;
+  auto refused = credit ? check_bounds(j.content)
+                        : make_error(journal_errc::invalid_argument, "a commit was submitted without credit");
+  if (refused) {
+    if (j.content.epoch)
+      j.content.epoch->close();
+    credit = {};
+    if (j.listener)
+      j.listener->on_commit(ticket, std::move(*refused));
+    return;
+  }
+  encode(j);
+  j.credit_bytes = credit.release();
+  if (j.bodies.size() > j.credit_bytes) {
+    pending_bytes_.fetch_add(j.bodies.size() - j.credit_bytes);
+    j.credit_bytes = j.bodies.size();
+  }
+  enqueue(std::move(j));
+}
+
+result<void> commit_writer::save_snapshot(const stream_id& stream, const snapshot& s) {
+  if (s.type.size() > max_name_size)
+    return make_error(journal_errc::invalid_argument, "a snapshot's type has at most 255 bytes, not " +
+                                                        std::to_string(s.type.size()));
+  auto credit = reserve(s.state.size());
+  if (!credit)
+    return credit.error();
+  auto listener = std::make_shared<wait_listener>();
+  job j;
+  j.credit_bytes = credit->release();
+  j.saved_state.emplace(stream, s);
+  j.listener = listener;
+  enqueue(std::move(j));
+  if (auto saved = listener->wait(); !saved)
+    return saved.error();
+  settle();
+  return {};
+}
+
+void commit_writer::enqueue(job j) {
+  std::unique_lock lock{mutex_};
+  if (closing_) {
+    lock.unlock();
+    j.outcome = make_error(journal_errc::closed, "the journal is closed; nothing was written");
+    answer(j);
+    return;
+  }
+  queue_.push_back(std::move(j));
+  bool wake = std::exchange(idle_, false);
+  lock.unlock();
+  if (wake)
+    work_.notify_one();
+}
+
+tail_subscription commit_writer::follow_tail(std::function<void(log_position)> on_durable) {
+  auto entry = std::make_shared<follower>();
+  entry->call = std::move(on_durable);
+  std::lock_guard lock{mutex_};
+  std::erase_if(followers_, [](auto& f) { return f.expired(); });
+  followers_.push_back(entry);
+  return tail_subscription{std::shared_ptr<void>{entry.get(), [entry](void*) {
+                                                   std::lock_guard guard{entry->mutex};
+                                                   entry->call = nullptr;
+                                                 }}};
+}
+
+journal_stats commit_writer::stats() const {
+  std::lock_guard lock{mutex_};
+  auto copy = stats_;
+  copy.pending_commits = pending_commits_;
+  copy.pending_bytes = pending_bytes_;
+  return copy;
+}
+
+void commit_writer::close() {
+  {
+    std::lock_guard lock{mutex_};
+    closing_ = true;
+  }
+  work_.notify_all();
+  if (thread_.joinable())
+    thread_.join();
+  else
+    step();
+}
+
+void commit_writer::settle(const std::string& stream) {
+  if (options_.durability == durability::fsync)
+    return;
+  std::unique_lock lock{mutex_};
+  if (!unsettled_streams_.contains(stream))
+    return;
+  lock.unlock();
+  settle();
+}
+
+void commit_writer::settle() {
+  if (options_.durability == durability::fsync)
+    return;
+  std::unique_lock lock{mutex_};
+  auto wanted = transactions_begun_;
+  if (transactions_ended_ >= wanted)
+    return;
+  hurry_ = true;
+  idle_ = false;
+  work_.notify_all();
+  settled_.wait(lock, [&] { return transactions_ended_ >= wanted; });
+}
+
+// -- the writer's side ------------------------------------------------------------------------------------------------
+
+void commit_writer::run() {
+  std::unique_lock lock{mutex_};
+  for (;;) {
+    auto due = [this] { return opened_at_ + options_.relaxed_interval; };
+    auto has_work = [&] { return !queue_.empty() || closing_ || (open_ && hurry_); };
+    if (!has_work()) {
+      idle_ = true;
+      if (open_)
+        work_.wait_until(lock, due(), has_work);
+      else
+        work_.wait(lock, has_work);
+      idle_ = false;
+    }
+    if (!queue_.empty()) {
+      taken_.swap(queue_);
+      lock.unlock();
+      work_off(taken_);
+      taken_.clear();
+      lock.lock();
+    }
+    if (open_ && (hurry_ || closing_ || clock::now() >= due())) {
+      lock.unlock();
+      end_transaction();
+      lock.lock();
+    }
+    if (closing_ && queue_.empty() && !open_)
+      return;
+  }
+}
+
+std::size_t commit_writer::step() {
+  std::lock_guard stepping{stepping_};
+  std::vector<job> jobs;
+  {
+    std::lock_guard lock{mutex_};
+    jobs.swap(queue_);
+  }
+  auto answered = work_off(jobs);
+  if (open_)
+    end_transaction();
+  return answered;
+}
+
+std::size_t commit_writer::work_off(std::vector<job>& jobs) {
+  std::size_t answered = 0;
+  for (auto first = jobs.begin(); first != jobs.end();) {
+    auto last = apply_group(first, jobs.end());
+    if (options_.durability == durability::fsync)
+      if (auto failed = end_transaction())
+        refuse(first, last, *failed);
+    settle_accounts(first, last);
+    for (; first != last; ++first, ++answered)
+      answer(*first);
+    bool full = open_events_ >= options_.max_group_events * 8 || open_bytes_ >= options_.max_group_bytes;
+    if (open_ && (full || clock::now() >= opened_at_ + options_.relaxed_interval))
+      end_transaction();
+  }
+  return answered;
+}
+
+commit_writer::job_iterator commit_writer::apply_group(job_iterator first, job_iterator last) {
+  std::size_t events = 0;
+  std::size_t bytes = 0;
+  auto begun = open_transaction();
+  auto i = first;
+  for (; i != last; ++i) {
+    if (i != first && (events + i->body_ends.size() > options_.max_group_events ||
+                       bytes + i->bodies.size() > options_.max_group_bytes))
+      break;
+    events += i->body_ends.size();
+    bytes += i->bodies.size();
+    i->outcome = begun ? decide_fate(*i) : begun.error();
+    if (!*i->outcome && i->content.epoch)
+      i->content.epoch->close();
+    if (broken_) {
+      auto why = *broken_;
+      abort_transaction();
+      refuse(first, ++i, why);
+      return i;
+    }
+  }
+  open_events_ += events;
+  open_bytes_ += bytes;
+  return i;
+}
+
+result<void> commit_writer::open_transaction() {
+  if (open_)
+    return {};
+  if (auto begun = store_.begin(); !begun)
+    return begun;
+  open_ = true;
+  opened_at_ = clock::now();
+  open_events_ = 0;
+  open_bytes_ = 0;
+  head_before_ = store_.head();
+  std::lock_guard lock{mutex_};
+  ++transactions_begun_;
+  return {};
+}
+
+result<committed> commit_writer::decide_fate(job& j) {
+  auto& c = j.content;
+  if (j.saved_state) {
+    if (auto put = store_.put_snapshot(j.saved_state->first, j.saved_state->second); !put)
+      return broken(put.error());
+    return committed{};
+  }
+  if (c.epoch && c.epoch->closed())
+    return make_error(journal_errc::epoch_closed, "an earlier commit of this writer to stream " +
+                                                    (c.appends.empty() ? "?" : c.appends.front().stream.str()) +
+                                                    " failed, so this one was refused; nothing was written");
+  versions_.clear();
+  for (auto& append : c.appends) {
+    auto found = version_of(append.stream);
+    if (!found)
+      return found.error();
+    if (!append.expected.admits(*found))
+      return make_error(journal_errc::conflict, "stream " + append.stream.str() + ": expected " +
+                                                  append.expected.describe() + ", found version " +
+                                                  std::to_string(*found) + "; nothing was written");
+    versions_.push_back(*found);
+  }
+  for (auto& move : c.cursors) {
+    auto found = store_.cursor(move.name);
+    if (!found)
+      return found.error();
+    if (*found != move.expected)
+      return make_error(journal_errc::conflict,
+                        "cursor " + move.name + ": expected position " + std::to_string(move.expected) + ", found " +
+                          std::to_string(*found) + "; nothing was written");
+  }
+  return apply(j);
+}
+
+result<committed> commit_writer::apply(job& j) {
+  committed where;
+  std::string_view bodies = j.bodies;
+  std::size_t begin = 0;
+  auto end = j.body_ends.begin();
+  auto version = versions_.begin();
+  for (auto& append : j.content.appends) {
+    for (auto& event : append.events) {
+      if (auto kept = remember_type(event.type); !kept)
+        return broken(kept.error());
+      if (auto put = store_.append(append.stream, ++*version, bodies.substr(begin, *end - begin)); !put)
+        return broken(put.error());
+      begin = *end++;
+      where.last = store_.head();
+      if (where.first == 0)
+        where.first = where.last;
+    }
+    if (!append.events.empty())
+      heads_.put(append.stream.str(), *version);
+    ++version;
+  }
+  for (auto& move : j.content.cursors)
+    if (auto put = store_.put_cursor(move.name, move.position); !put)
+      return broken(put.error());
+  return where;
+}
+
+error commit_writer::broken(const error& why) {
+  broken_ = why;
+  return why;
+}
+
+result<stream_version> commit_writer::version_of(const stream_id& stream) {
+  if (auto known = heads_.find(stream.str()))
+    return *known;
+  auto found = store_.version_of(stream);
+  if (found)
+    heads_.put(stream.str(), *found);
+  return found;
+}
+
+result<void> commit_writer::remember_type(const google::protobuf::Descriptor* type) {
+  if (stored_types_.contains(type))
+    return {};
+  auto put = store_.put_event_type({type->full_name(), store_.head() + 1, describe_type(*type)});
+  if (put)
+    stored_types_.insert(type);
+  return put;
+}
+
+std::optional<error> commit_writer::end_transaction() {
+  if (!open_)
+    return std::nullopt;
+  auto committed = store_.commit();
+  transaction_over();
+  if (!committed) {
+    forget();
+    return committed.error();
+  }
+  if (auto head = store_.head(); head != head_before_)
+    notify_followers(head);
+  return std::nullopt;
+}
+
+void commit_writer::abort_transaction() {
+  store_.abort();
+  transaction_over();
+  forget();
+}
+
+void commit_writer::transaction_over() {
+  open_ = false;
+  broken_.reset();
+  heads_.trim();
+  {
+    std::lock_guard lock{mutex_};
+    hurry_ = false;
+    unsettled_streams_.clear();
+    ++transactions_ended_;
+    ++stats_.transactions;
+  }
+  settled_.notify_all();
+}
+
+void commit_writer::forget() {
+  heads_.clear();
+  stored_types_.clear();
+}
+
+void commit_writer::refuse(job_iterator first, job_iterator last, const error& why) {
+  for (; first != last; ++first) {
+    if (!*first->outcome)
+      continue;
+    first->outcome = why;
+    if (first->content.epoch)
+      first->content.epoch->close();
+  }
+}
+
+void commit_writer::settle_accounts(job_iterator first, job_iterator last) {
+  std::lock_guard lock{mutex_};
+  for (; first != last; ++first) {
+    auto& outcome = *first->outcome;
+    if (outcome) {
+      ++stats_.commits;
+      stats_.events += first->body_ends.size();
+      stats_.event_bytes += first->bodies.size();
+      if (options_.durability == durability::relaxed)
+        for (auto& append : first->content.appends)
+          unsettled_streams_.insert(append.stream.str());
+    } else if (outcome.error().code() == journal_errc::conflict || outcome.error().code() == journal_errc::epoch_closed) {
+      ++stats_.conflicts;
+    } else {
+      ++stats_.failures;
+    }
+  }
+}
+
+void commit_writer::answer(job& j) {
+  give_back(j.credit_bytes);
+  if (j.content.epoch && !*j.outcome)
+    j.content.epoch->close();
+  if (j.listener)
+    j.listener->on_commit(j.ticket, *j.outcome);
+}
+
+void commit_writer::notify_followers(log_position head) {
+  std::vector<std::shared_ptr<follower>> alive;
+  {
+    std::lock_guard lock{mutex_};
+    for (auto& f : followers_)
+      if (auto strong = f.lock())
+        alive.push_back(std::move(strong));
+  }
+  for (auto& f : alive) {
+    std::lock_guard guard{f->mutex};
+    if (f->call)
+      f->call(head);
+  }
+}
+
+} // namespace eventcore::internal

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <eventcore/persistence/internal/head_cache.hpp>
+#include <eventcore/persistence/internal/store.hpp>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_set>
+
+namespace eventcore::internal {
+
+/// The one writer of a journal: a bounded queue of commits, and the group commit that works it off.
+///
+/// A step takes what waits, checks each commit against streams and cursors as they then are, writes those that pass in one
+/// transaction of the store, ends it, and answers all. `submit`, `reserve` and `settle` are thread-safe; steps are done by
+/// the writer's own thread or, in `writer_mode::stepped`, by the caller.
+class commit_writer final : private writer_credit::source {
+public:
+  /// `backend` outlives the writer. Starts the thread, if any.
+  commit_writer(store& backend, const journal_options& options, event_id last_id);
+  ~commit_writer();
+
+  result<writer_credit> reserve(std::size_t bytes);
+  void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener, std::uint64_t ticket);
+  /// Waits for the answer.
+  result<void> save_snapshot(const stream_id& stream, const snapshot& s);
+  tail_subscription follow_tail(std::function<void(log_position)> on_durable);
+  journal_stats stats() const;
+  std::size_t step();
+
+  /// Refuses new commits and returns when the waiting ones are answered. Idempotent.
+  void close();
+
+  /// With relaxed durability: returns when what was acknowledged for `stream` is visible to readers.
+  void settle(const std::string& stream);
+  /// The same for all streams.
+  void settle();
+
+private:
+  struct job {
+    commit content;
+    std::optional<std::pair<stream_id, snapshot>> saved_state;
+    std::string bodies;                   // encoded events, one behind the other
+    std::vector<std::uint32_t> body_ends; // of each event, in `bodies`
+    std::size_t credit_bytes = 0;
+    std::shared_ptr<commit_listener> listener;
+    std::uint64_t ticket = 0;
+    std::optional<result<committed>> outcome;
+  };
+  struct follower {
+    std::recursive_mutex mutex;
+    std::function<void(log_position)> call;
+  };
+  using job_iterator = std::vector<job>::iterator;
+  using clock = std::chrono::steady_clock;
+
+  // -- the callers' side --
+  void give_back(std::size_t bytes) noexcept override;
+  std::optional<error> check_bounds(const commit& c) const;
+  void encode(job& j);
+  void enqueue(job j);
+
+  // -- the writer's side --
+  void run();
+  std::size_t work_off(std::vector<job>& jobs);
+  job_iterator apply_group(job_iterator first, job_iterator last);
+  result<void> open_transaction();
+  result<committed> decide_fate(job& j);
+  result<committed> apply(job& j);
+  error broken(const error& why);
+  result<stream_version> version_of(const stream_id& stream);
+  result<void> remember_type(const google::protobuf::Descriptor* type);
+  std::optional<error> end_transaction();
+  void abort_transaction();
+  void transaction_over();
+  void forget();
+  void refuse(job_iterator first, job_iterator last, const error& why);
+  void settle_accounts(job_iterator first, job_iterator last);
+  void answer(job& j);
+  void notify_followers(log_position head);
+
+  store& store_;
+  const journal_options options_;
+  event_id_generator ids_;
+  event_id_generator::clock now_;
+
+  // The queue and what guards it.
+  mutable std::mutex mutex_;
+  std::condition_variable work_;    // something waits, or it is time to close
+  std::condition_variable settled_; // a transaction ended
+  std::vector<job> queue_;
+  bool idle_ = false;
+  bool closing_ = false;
+  bool hurry_ = false; // somebody waits for the open transaction's end
+  std::unordered_set<std::string> unsettled_streams_;
+  std::uint64_t transactions_begun_ = 0;
+  std::uint64_t transactions_ended_ = 0;
+  journal_stats stats_;
+  std::vector<std::weak_ptr<follower>> followers_;
+
+  std::atomic<std::size_t> pending_commits_{0};
+  std::atomic<std::size_t> pending_bytes_{0};
+
+  // The writer's own.
+  std::vector<job> taken_;
+  head_cache heads_;
+  std::unordered_set<const google::protobuf::Descriptor*> stored_types_;
+  std::vector<stream_version> versions_;    // of the commit being decided, as `appends`
+  bool open_ = false;                       // a transaction is open
+  std::optional<error> broken_;             // a write into it failed
+  log_position head_before_ = 0;
+  clock::time_point opened_at_;
+  std::size_t open_events_ = 0;
+  std::size_t open_bytes_ = 0;
+  std::mutex stepping_;
+  std::thread thread_;
+};
+
+} // namespace eventcore::internal

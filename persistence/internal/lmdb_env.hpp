@@ -1,0 +1,138 @@
+#pragma once
+
+#include <eventcore/persistence/errc.hpp>
+
+#include <lmdb.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string_view>
+#include <vector>
+
+namespace eventcore::internal {
+
+/// The error of a failed LMDB call: `disk_full`, `corrupt` or `io_error`. `what` says what was tried.
+error lmdb_error(int code, const std::string& what);
+
+inline MDB_val to_val(std::string_view bytes) noexcept {
+  return {bytes.size(), const_cast<char*>(bytes.data())};
+}
+
+inline std::string_view to_view(const MDB_val& val) noexcept {
+  return {static_cast<const char*>(val.mv_data), val.mv_size};
+}
+
+/// The tables of a journal. All but the log have byte strings for keys, in byte order.
+struct lmdb_tables {
+  MDB_dbi meta;      ///< name -> value, see lmdb_meta.hpp
+  MDB_dbi log;       ///< position (native 64 bit) -> record
+  MDB_dbi index;     ///< run, stream hash, position -> packed entries, see stream_index.hpp
+  MDB_dbi snapshots; ///< stream, NUL, version -> checksum, type, state
+  MDB_dbi cursors;   ///< name -> position, checksum
+  MDB_dbi types;     ///< name, NUL, hash of the descriptors -> checksum, first position, descriptors
+};
+
+/// Closes a cursor at the end of its scope. Empty if it could not be opened.
+class lmdb_cursor {
+public:
+  lmdb_cursor() = default;
+  lmdb_cursor(MDB_txn* txn, MDB_dbi table) noexcept {
+    if (mdb_cursor_open(txn, table, &cursor_) != 0)
+      cursor_ = nullptr;
+  }
+  lmdb_cursor(lmdb_cursor&& other) noexcept
+      : cursor_{std::exchange(other.cursor_, nullptr)} {}
+  lmdb_cursor& operator=(lmdb_cursor&& other) noexcept {
+    std::swap(cursor_, other.cursor_);
+    return *this;
+  }
+  ~lmdb_cursor() {
+    if (cursor_)
+      mdb_cursor_close(cursor_);
+  }
+
+  int get(MDB_val& key, MDB_val& value, MDB_cursor_op op) noexcept {
+    return cursor_ ? mdb_cursor_get(cursor_, &key, &value, op) : ENOMEM;
+  }
+  MDB_cursor* handle() const noexcept { return cursor_; }
+
+private:
+  MDB_cursor* cursor_ = nullptr;
+};
+
+/// An open LMDB environment behind a gate: all reads pass through `read`, so that `reopen` never leaves a reader with a
+/// pointer into the old map. Thread-safe, save that write transactions belong to one thread.
+class lmdb_env {
+public:
+  struct config {
+    std::filesystem::path dir;
+    std::size_t map_bytes = 0;
+    bool read_only = false;
+    /// Ends a write transaction; a seam for tests that make it fail.
+    std::function<int(MDB_txn*)> commit = mdb_txn_commit;
+  };
+
+  static result<std::unique_ptr<lmdb_env>> open(config how);
+  ~lmdb_env();
+  lmdb_env(const lmdb_env&) = delete;
+
+  /// Calls `f(txn, tables)` with a read transaction and returns its result. `f` must not keep what it saw, nor call back to
+  /// users. Nothing else of the environment may be called in it.
+  template <class F>
+  auto read(F&& f) -> decltype(f(std::declval<MDB_txn*>(), std::declval<const lmdb_tables&>())) {
+    std::shared_lock gate{gate_};
+    auto txn = take_reader();
+    if (!txn)
+      return txn.error();
+    struct giver {
+      lmdb_env& env;
+      MDB_txn* txn;
+      ~giver() { env.give_reader(txn); }
+    } back{*this, *txn};
+    return f(*txn, tables_);
+  }
+
+  // -- for the one writer --
+
+  result<MDB_txn*> begin_write();
+  int commit_write(MDB_txn* txn);
+  const lmdb_tables& tables() const noexcept { return tables_; }
+
+  /// Closes the environment and opens it again: after a failed sync, nothing of the old map is to be trusted. Waits for
+  /// readers. While it fails, reads and writes answer its error, and the next write tries again.
+  result<void> reopen();
+
+  /// Waits for readers; later calls answer `closed`.
+  void close();
+
+  /// Frees the places of readers whose process died.
+  void drop_dead_readers() noexcept;
+
+  const std::filesystem::path& dir() const noexcept { return config_.dir; }
+
+private:
+  explicit lmdb_env(config how)
+      : config_{std::move(how)} {}
+
+  result<void> start();
+  void stop() noexcept;
+  result<void> check_size() const;
+  bool behind_end_is_free(std::size_t end) const;
+  result<void> open_tables();
+  result<MDB_txn*> take_reader();
+  void give_reader(MDB_txn* txn) noexcept;
+
+  config config_;
+  MDB_env* env_ = nullptr;
+  bool closed_ = false;
+  lmdb_tables tables_{};
+  std::shared_mutex gate_;
+  std::mutex pool_mutex_;
+  std::vector<MDB_txn*> pool_; // reset read transactions
+};
+
+} // namespace eventcore::internal

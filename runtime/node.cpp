@@ -1,0 +1,130 @@
+#include <eventcore/runtime/node.hpp>
+
+#include <eventcore/actors/internal/host_actor.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <caf/all.hpp>
+
+#include <iostream>
+#include <mutex>
+#include <unordered_map>
+
+namespace eventcore {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/// How long the end of a node waits for the journal to answer what is in flight.
+constexpr auto longest_stop = 10s;
+
+class system_config : public caf::actor_system_config {
+public:
+  explicit system_config(const node_options& options) {
+    if (options.threads > 0)
+      set("scheduler.max-threads", options.threads);
+    set("scheduler.max-throughput", std::max<std::size_t>(options.max_throughput, 1));
+    // An idle worker of CAF sleeps up to 10 ms by default and does not see a finished commit meanwhile.
+    set("work-stealing.aggressive-poll-attempts", std::size_t{20});
+    set("work-stealing.moderate-poll-attempts", std::size_t{200});
+    set("work-stealing.moderate-sleep-duration", caf::timespan{50us});
+    set("work-stealing.relaxed-sleep-duration", caf::timespan{1ms});
+  }
+};
+
+node_options parse_command_line(int argc, char** argv) {
+  node_options options;
+  CLI::App app{"A node of eventcore: entities on a journal."};
+  auto mode = durability::fsync;
+  const std::map<std::string, durability> modes{{"fsync", durability::fsync},
+                                                {"relaxed", durability::relaxed}};
+  std::string dir = options.journal_dir.string();
+  app.add_option("--journal", dir, "Folder of the journal; made if there is none")->capture_default_str();
+  app.add_option("--durability", mode,
+                 "fsync: what is acknowledged is on disk; relaxed: it will be, within milliseconds")
+      ->transform(CLI::CheckedTransformer(modes, CLI::ignore_case));
+  app.add_option("--threads", options.threads, "Threads for actors; 0: one for each core")
+      ->check(CLI::Range(0, 1024));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    std::exit(app.exit(e) == 0 ? 0 : 2);
+  }
+  options.journal_dir = dir;
+  options.journal.durability = mode;
+  return options;
+}
+
+} // namespace
+
+struct node::impl {
+  impl(std::unique_ptr<eventcore::journal> opened, const node_options& options)
+      : journal{std::move(opened)}
+      , relaxed{options.journal.durability == durability::relaxed}
+      , config{options}
+      , system{config} {}
+
+  ~impl() {
+    std::vector<host_handle> all;
+    for (auto& [type, host] : hosts)
+      all.push_back(host);
+    internal::stop_hosts(all, longest_stop);
+  }
+
+  // In this order: the actors end before the journal does.
+  std::unique_ptr<eventcore::journal> journal;
+  bool relaxed;
+  system_config config;
+  caf::actor_system system;
+  std::mutex mutex;
+  std::unordered_map<const entity_type*, host_handle> hosts;
+};
+
+node::node(std::unique_ptr<impl> content) noexcept
+    : impl_{std::move(content)} {}
+
+node::node(int argc, char** argv) {
+  auto options = parse_command_line(argc, argv);
+  auto journal = open_lmdb_journal(options.journal_dir, options.journal);
+  if (!journal) {
+    std::cerr << (argc > 0 ? argv[0] : "eventcore") << ": " << journal.error().message() << '\n';
+    std::exit(1);
+  }
+  impl_ = std::make_unique<impl>(*std::move(journal), options);
+}
+
+result<node> node::open(node_options options) {
+  auto journal = open_lmdb_journal(options.journal_dir, options.journal);
+  if (!journal)
+    return journal.error();
+  return node{std::make_unique<impl>(*std::move(journal), options)};
+}
+
+node::node(std::unique_ptr<eventcore::journal> journal, node_options options)
+    : impl_{std::make_unique<impl>(std::move(journal), options)} {}
+
+node::node(node&&) noexcept = default;
+node& node::operator=(node&&) noexcept = default;
+node::~node() = default;
+
+journal& node::journal() noexcept {
+  return *impl_->journal;
+}
+
+caf::actor_system& node::system() noexcept {
+  return impl_->system;
+}
+
+host_handle node::start_host(const entity_type& type, const host_options& options) {
+  std::lock_guard guard{impl_->mutex};
+  auto& host = impl_->hosts[&type];
+  if (!host) {
+    auto adapted = options;
+    adapted.check_head = options.check_head && !impl_->relaxed;
+    host = internal::start_host(impl_->system, *impl_->journal, type, adapted);
+  }
+  return host;
+}
+
+} // namespace eventcore

@@ -1,0 +1,19 @@
+// expect: eventcore: this is another reply than the effect<...> that decide returns
+// expect: <till, bank::Balance, eventcore::no_reply>
+
+#include <eventcore/actors/decider.hpp>
+
+#include "bank.pb.h"
+
+#include <string_view>
+
+struct till : eventcore::decider<till> {
+  static constexpr std::string_view category = "till";
+  using commands = eventcore::commands<bank::Deposit>;
+  using events = eventcore::events<bank::Deposited>;
+  struct state {};
+  static void evolve(state&, const bank::Deposited&) {}
+  static effect<bank::Balance> decide(const state&, const bank::Deposit&) { return nothing(); }
+};
+
+const auto& table = eventcore::entity_type_of<till>();

@@ -1,0 +1,19 @@
+// expect: eventcore: decide must return an effect<Reply> of its decider
+// expect: <till, bank::Deposit>
+
+#include <eventcore/actors/decider.hpp>
+
+#include "bank.pb.h"
+
+#include <string_view>
+
+struct till : eventcore::decider<till> {
+  static constexpr std::string_view category = "till";
+  using commands = eventcore::commands<bank::Deposit>;
+  using events = eventcore::events<bank::Deposited>;
+  struct state {};
+  static void evolve(state&, const bank::Deposited&) {}
+  static effect<int> decide(const state&, const bank::Deposit&) { return 1; }
+};
+
+const auto& table = eventcore::entity_type_of<till>();

@@ -1,0 +1,22 @@
+// expect: eventcore: the decider has no decide() for this command type
+
+#include <eventcore/actors/host.hpp>
+
+#include "bank.pb.h"
+
+#include <string_view>
+
+struct till : eventcore::decider<till> {
+  static constexpr std::string_view category = "till";
+  using commands = eventcore::commands<bank::Deposit>;
+  using events = eventcore::events<bank::Deposited>;
+  struct state {};
+  static void evolve(state&, const bank::Deposited&) {}
+  static effect<bank::Balance> decide(const state&, const bank::Deposit&) {
+    return persist(bank::Deposited{}).then_reply(bank::Balance{});
+  }
+};
+
+void use(eventcore::host<till> tills) {
+  tills.tell("1", bank::Withdraw{});
+}

@@ -1,0 +1,174 @@
+#pragma once
+
+#include "account.hpp"
+#include "faulty_journal.hpp"
+
+#include <eventcore/actors/caf.hpp>
+#include <eventcore/actors/internal/host_actor.hpp>
+
+#include <caf/scheduler/test_coordinator.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <ostream>
+
+namespace eventcore {
+
+inline std::ostream& operator<<(std::ostream& out, entity_errc e) {
+  return out << make_error_code(e).message();
+}
+
+namespace test {
+
+inline bank::Deposit deposit(std::int64_t cents) {
+  return make<bank::Deposit>([&](auto& c) { c.set_cents(cents); });
+}
+inline bank::Withdraw withdraw(std::int64_t cents) {
+  return make<bank::Withdraw>([&](auto& c) { c.set_cents(cents); });
+}
+inline bank::Open open_account() {
+  return {};
+}
+
+template <class Event>
+new_event event_of_message(const Event& e) {
+  return {Event::descriptor(), e.SerializeAsString(), 1};
+}
+inline new_event opened() {
+  return event_of_message(bank::Opened{});
+}
+inline new_event deposited(std::int64_t cents) {
+  return event_of_message(make<bank::Deposited>([&](auto& e) { e.set_cents(cents); }));
+}
+inline new_event withdrawn(std::int64_t cents) {
+  return event_of_message(make<bank::Withdrawn>([&](auto& e) { e.set_cents(cents); }));
+}
+
+/// A request on its way; its answer is looked at after the actors ran.
+class asked {
+public:
+  explicit asked(internal::request_slot slot)
+      : slot_{std::make_shared<internal::request_slot>(std::move(slot))} {}
+
+  bool answered() {
+    if (!answer_)
+      answer_ = slot_->wait_until({});
+    return answer_.has_value();
+  }
+  caf::message& answer() {
+    BOOST_REQUIRE(answered());
+    return *answer_;
+  }
+  /// The balance that the reply names.
+  std::int64_t cents() {
+    BOOST_REQUIRE_MESSAGE(answer().match_elements<bank::Balance>(), caf::to_string(answer()));
+    return answer().get_as<bank::Balance>(0).cents();
+  }
+  error failure() {
+    BOOST_REQUIRE_MESSAGE(answer().match_elements<caf::error>(), caf::to_string(answer()));
+    return from_caf_error(answer().get_as<caf::error>(0));
+  }
+  std::error_code code() { return failure().code(); }
+
+private:
+  std::shared_ptr<internal::request_slot> slot_;
+  std::optional<caf::message> answer_;
+};
+
+/// Actors, clock and a journal that all stand still until the test lets them go on, on the test's own thread.
+class entity_world {
+public:
+  entity_world() = default;
+  ~entity_world() {
+    for (auto& host : hosts_)
+      caf::anon_send(actor_of(host), internal::stop_host{true});
+    run();
+  }
+
+  faulty_journal journal;
+
+  template <class D>
+  eventcore::host<D> start(const host_options& options = {}) {
+    auto handle =
+        internal::start_host(system_, journal, entity_type_of<D>(), options, [] { return timestamp{}; });
+    hosts_.push_back(handle);
+    run();
+    return eventcore::host<D>{handle};
+  }
+
+  template <class Command>
+  asked ask(const host_handle& host, std::string id, Command command) {
+    return ask_raw(host, caf::make_message(std::move(id), std::move(command)));
+  }
+  template <class Command>
+  asked ask(const host_handle& host, std::string id, command_context context, Command command) {
+    return ask_raw(host, caf::make_message(std::move(id), std::move(context), std::move(command)));
+  }
+  asked ask_raw(const host_handle& host, caf::message content) {
+    return asked{internal::request_slot{system_, actor_of(host), std::move(content)}};
+  }
+
+  /// Lets actors run until none has anything to do; the journal does not write.
+  void run() { scheduler().run(); }
+  /// One transaction of the journal, without letting actors run.
+  std::size_t write() { return journal.step(); }
+  /// Lets actors and journal work until nothing is left to do.
+  void settle() {
+    do
+      run();
+    while (write() > 0);
+  }
+  void advance(caf::timespan time) {
+    scheduler().advance_time(time);
+    run();
+  }
+
+  /// A stranger's commit, on disk when this returns.
+  void append(std::string_view stream, expected_version expected, std::vector<new_event> events) {
+    submit(stream, expected, std::move(events));
+    journal.inner().step();
+  }
+  /// A stranger's commit, in the writer's queue before what is submitted later.
+  void submit(std::string_view stream, expected_version expected, std::vector<new_event> events) {
+    commit c;
+    c.appends.push_back({*stream_id::parse(stream), expected, std::move(events)});
+    journal.inner().submit(std::move(c), *journal.inner().reserve(), nullptr, 0);
+  }
+
+  std::vector<recorded_event> events(std::string_view stream) {
+    stream_cursor cursor{*stream_id::parse(stream)};
+    event_page page;
+    std::vector<recorded_event> all;
+    do {
+      BOOST_REQUIRE(journal.inner().read_stream(cursor, page));
+      all.insert(all.end(), page.begin(), page.end());
+    } while (!page.empty());
+    return all;
+  }
+
+  host_stats stats(const host_handle& host) {
+    auto request = ask_raw(host, caf::make_message(internal::get_stats{}));
+    run();
+    return request.answer().get_as<host_stats>(0);
+  }
+
+  caf::actor_system& system() noexcept { return system_; }
+  caf::scheduler::test_coordinator& scheduler() {
+    return dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler());
+  }
+
+private:
+  struct config : caf::actor_system_config {
+    config() {
+      set("scheduler.policy", caf::atom("testing"));
+      set("scheduler.max-throughput", std::size_t{1}); // actors take turns after each message
+    }
+  };
+
+  config config_;
+  caf::actor_system system_{config_};
+  std::vector<host_handle> hosts_;
+};
+
+} // namespace test
+} // namespace eventcore

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <eventcore/persistence/memory_journal.hpp>
+
+#include <deque>
+#include <functional>
+
+namespace eventcore::test {
+
+/// A stepped journal in memory that fails on demand. Single-threaded.
+class faulty_journal final : public journal {
+public:
+  /// Asked for each commit, in order of submission, when its turn comes. An error is its answer, and nothing
+  /// is written, unless the commit was to be `written_nevertheless`.
+  std::function<std::optional<error>(const commit&)> fail_commit;
+  bool written_nevertheless = false;
+  /// Asked before each reservation.
+  std::function<std::optional<error>()> fail_reserve;
+  /// Asked before each read of a stream.
+  std::function<std::optional<error>(const stream_cursor&)> fail_read;
+
+  faulty_journal() {
+    journal_options options;
+    options.writer = writer_mode::stepped;
+    inner_ = open_memory_journal(options);
+  }
+
+  journal& inner() noexcept { return *inner_; }
+
+  /// Of all commits that arrived, also those that failed later.
+  std::size_t submitted = 0;
+
+  const journal_info& info() const noexcept override { return inner_->info(); }
+  result<log_position> head() override { return inner_->head(); }
+  result<stream_head> head_of(const stream_id& stream) override { return inner_->head_of(stream); }
+  result<void> read_stream(stream_cursor& where, event_page& page, read_limits limits) override {
+    if (fail_read)
+      if (auto why = fail_read(where))
+        return *why;
+    return inner_->read_stream(where, page, limits);
+  }
+  result<void> read_log(log_position& next, event_page& page, const log_filter& filter,
+                        read_limits limits) override {
+    return inner_->read_log(next, page, filter, limits);
+  }
+  result<std::vector<stream_head>> list_streams(std::string& token, std::size_t limit) override {
+    return inner_->list_streams(token, limit);
+  }
+  result<std::vector<event_type_info>> event_types() override { return inner_->event_types(); }
+  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, stream_version up_to) override {
+    return inner_->load_snapshot(stream, up_to);
+  }
+  result<log_position> load_cursor(const std::string& name) override { return inner_->load_cursor(name); }
+
+  result<writer_credit> reserve(std::size_t bytes) override {
+    if (fail_reserve)
+      if (auto why = fail_reserve())
+        return *why;
+    return inner_->reserve(bytes);
+  }
+  void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
+              std::uint64_t ticket) override {
+    ++submitted;
+    queue_.push_back({std::move(c), std::move(credit), std::move(listener), ticket});
+  }
+  result<void> save_snapshot(const stream_id& stream, const snapshot& s) override {
+    return inner_->save_snapshot(stream, s);
+  }
+  tail_subscription follow_tail(std::function<void(log_position)> on_durable) override {
+    return inner_->follow_tail(std::move(on_durable));
+  }
+  journal_stats stats() const override { return inner_->stats(); }
+
+  std::size_t step() override {
+    std::size_t answered = 0;
+    for (auto jobs = std::exchange(queue_, {}); auto& job : jobs) {
+      auto why = fail_commit && !(job.content.epoch && job.content.epoch->closed()) ? fail_commit(job.content)
+                                                                                    : std::nullopt;
+      if (!why) {
+        inner_->submit(std::move(job.content), std::move(job.credit), std::move(job.listener), job.ticket);
+        continue;
+      }
+      answered += inner_->step();
+      auto epoch = job.content.epoch;
+      if (written_nevertheless) {
+        inner_->submit(std::move(job.content), std::move(job.credit), nullptr, 0);
+        inner_->step();
+      }
+      if (epoch)
+        epoch->close();
+      job.credit = {};
+      if (job.listener)
+        job.listener->on_commit(job.ticket, *why);
+      ++answered;
+    }
+    return answered + inner_->step();
+  }
+  void close() override { inner_->close(); }
+
+private:
+  struct waiting_commit {
+    commit content;
+    writer_credit credit;
+    std::shared_ptr<commit_listener> listener;
+    std::uint64_t ticket;
+  };
+
+  std::unique_ptr<journal> inner_;
+  std::deque<waiting_commit> queue_;
+};
+
+} // namespace eventcore::test

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "support/journal_conformance.hpp"
+
+namespace eventcore::test {
+
+/// What a case of the suite is given: a journal of its own.
+struct case_setup {
+  eventcore::durability durability;
+  make_journal_factory make_factory;
+  std::shared_ptr<journal_factory> factory;
+
+  bool persistent() const { return factory->persistent(); }
+
+  journal_options options() const {
+    journal_options options;
+    options.durability = durability;
+    return options;
+  }
+  std::unique_ptr<journal> open() const { return factory->open(options()); }
+  std::unique_ptr<journal> open(const journal_options& options) const { return factory->open(options); }
+  std::unique_ptr<journal> open_stepped() const {
+    auto stepped = options();
+    stepped.writer = writer_mode::stepped;
+    return factory->open(stepped);
+  }
+};
+
+/// Random commits, steps and reopenings against a model made of maps (journal_model.cpp).
+void a_journal_is_like_its_model(const case_setup& setup);
+
+} // namespace eventcore::test
