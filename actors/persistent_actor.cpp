@@ -1,5 +1,7 @@
 #include <eventcore/actors/persistent_actor.hpp>
 
+#include <eventcore/actors/internal/caf_compat.hpp>
+
 #include <spdlog/spdlog.h>
 
 #include <mutex>
@@ -73,6 +75,13 @@ void persistent_actor::on_exit() {
 }
 
 caf::invoke_message_result persistent_actor::consume(caf::mailbox_element& element) {
+  if (failure_) {
+    if (element.content().match_elements<proceed>())
+      quit(to_caf_error(*failure_));
+    else if (internal::reply_address to{element}; to.is_request())
+      to.deliver(ctrl(), caf::make_message(to_caf_error(*failure_)), context());
+    return caf::invoke_message_result::consumed;
+  }
   if (element.content().match_elements<proceed>()) {
     current_mailbox_element(&element);
     catch_up();
@@ -121,7 +130,9 @@ void persistent_actor::catch_up() {
   spdlog::error("{}", at_end.error().message());
   if (done_)
     finish(outcome_ ? make_error(journal_errc::outcome_unknown, at_end.error().message()) : outcome_.error());
-  quit(to_caf_error(at_end.error()));
+  // What waits comes before this message to itself, and is answered in `consume`.
+  failure_ = std::make_unique<error>(at_end.error());
+  send(this, proceed{});
 }
 
 result<bool> persistent_actor::read_on() {

@@ -119,6 +119,7 @@ private:
   std::shared_ptr<commit_slot> commit_;
   outcome_handler done_;
   result<void> outcome_;
+  std::unique_ptr<error> failure_; ///< the state cannot be rebuilt; it quits
 };
 
 } // namespace eventcore

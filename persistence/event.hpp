@@ -25,7 +25,7 @@ using log_position = std::uint64_t;
 /// A point of civil time in microseconds since the Unix epoch (UTC).
 using timestamp = std::chrono::sys_time<std::chrono::microseconds>;
 
-/// What travels with every event besides its payload. Empty fields cost nothing in the journal.
+/// What travels with every event besides its payload: UTF-8 text. Empty fields cost nothing in the journal.
 struct event_metadata {
   std::string correlation_id; ///< The same for everything that one outside request caused.
   std::string causation_id;   ///< The message or event that led to this one.

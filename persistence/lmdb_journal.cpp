@@ -6,7 +6,12 @@
 #include <eventcore/persistence/internal/lmdb_meta.hpp>
 #include <eventcore/persistence/internal/lmdb_store.hpp>
 
-#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace eventcore {
 
@@ -17,6 +22,8 @@ using internal::lmdb_env;
 using internal::lmdb_reader;
 
 constexpr std::string_view data_file = "data.mdb";
+/// Where a new data file is made, in the journal's folder.
+constexpr std::string_view workshop = "new";
 
 error cannot_open(const std::filesystem::path& dir, const std::string& why) {
   return make_error(journal_errc::cannot_open, "journal folder " + dir.string() + " " + why);
@@ -40,11 +47,51 @@ result<bool> inspect(const std::filesystem::path& dir) {
     auto name = entry.path().filename();
     if (name == data_file)
       return true;
-    foreign = foreign || (name != "lock.mdb" && name != "writer.lock");
+    foreign = foreign || (name != "lock.mdb" && name != "writer.lock" && name != workshop);
   }
   if (foreign)
     return cannot_open(dir, "holds other files, but no journal; name a new or an empty folder");
   return false;
+}
+
+result<void> sync_folder(const std::filesystem::path& dir) {
+  const auto fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const auto code = fd < 0 || ::fsync(fd) != 0 ? errno : 0;
+  if (fd >= 0)
+    ::close(fd);
+  if (code != 0)
+    return cannot_open(dir, std::string{"cannot be synced: "} + std::strerror(code));
+  return {};
+}
+
+/// Makes the data file of a new journal aside and moves it to its place when all of it is durable: LMDB does
+/// not sync the first pages of a file before it relies on them, so that a power loss would leave a file that
+/// it refuses.
+result<void> create_data_file(const std::filesystem::path& dir, const lmdb_options& options,
+                              const internal::commit_function& commit) {
+  const auto aside = dir / workshop;
+  std::error_code failed;
+  std::filesystem::remove_all(aside, failed);
+  if (!failed)
+    std::filesystem::create_directory(aside, failed);
+  if (failed)
+    return cannot_open(dir, "cannot be written: " + failed.message());
+  {
+    auto env = lmdb_env::open({.dir = aside, .map_bytes = options.map_bytes, .commit = commit});
+    if (!env)
+      return env.error();
+    if (auto info = internal::load_or_create_meta(**env, options); !info)
+      return info.error();
+  }
+  std::filesystem::rename(aside / data_file, dir / data_file, failed);
+  if (failed)
+    return cannot_open(dir, "cannot be written: " + failed.message());
+  if (auto synced = sync_folder(dir); !synced)
+    return synced;
+  if (auto synced = sync_folder(std::filesystem::absolute(dir).parent_path()); !synced)
+    return synced;
+  std::filesystem::remove_all(aside, failed); // what stays is removed by the next creation
+  return {};
 }
 
 class lmdb_journal final : public journal {
@@ -197,6 +244,10 @@ result<std::unique_ptr<journal>> internal::open_lmdb_journal(const std::filesyst
   auto lock = folder_lock::acquire(dir, folder_lock::mode::writer);
   if (!lock)
     return lock.error();
+  // Asked again: the last holder of the lock may have made it.
+  if (!std::filesystem::exists(dir / data_file))
+    if (auto created = create_data_file(dir, options, commit); !created)
+      return created.error();
   auto env = lmdb_env::open({.dir = dir, .map_bytes = options.map_bytes, .commit = std::move(commit)});
   if (!env)
     return env.error();

@@ -118,6 +118,9 @@ public:
     }
   }
 
+  /// What came without a line end.
+  const std::string& rest() const { return text_; }
+
   void send(int signal) { ::kill(pid_, signal); }
 
   void close_output() {
@@ -607,14 +610,24 @@ BOOST_AUTO_TEST_CASE(tail_ends_quietly_when_its_reader_goes_away) {
   BOOST_TEST(tool.wait() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(tail_ends_on_a_signal_while_its_reader_does_not_read) {
+BOOST_AUTO_TEST_CASE(tail_ends_on_a_signal_with_a_whole_line_or_when_its_reader_does_not_read) {
   const temp_dir dir;
   const auto j = must(open_lmdb_journal(dir.path()));
   must(j->commit_and_wait(append("order-1", expected_version::none(), happened_many(20'000))));
-  running_tool tool{{"tail", "--follow", "--from", "1", "-j", dir.path().string()}};
-  BOOST_TEST(tool.line().has_value());
-  tool.send(SIGTERM);
-  BOOST_TEST(tool.wait() == 0);
+  const std::vector<std::string> args{"tail", "--follow", "--from", "1", "-j", dir.path().string()};
+
+  running_tool stuck{args};
+  BOOST_TEST(stuck.line().has_value());
+  stuck.send(SIGTERM);
+  BOOST_TEST(stuck.wait() == 0);
+
+  running_tool read{args};
+  BOOST_TEST(read.line().has_value());
+  read.send(SIGTERM);
+  while (const auto line = read.line())
+    BOOST_TEST(json::accept(*line));
+  BOOST_TEST(read.rest() == "");
+  BOOST_TEST(read.wait() == 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_crash_while_reading_is_explained_and_exits_with_1) {

@@ -107,10 +107,8 @@ BOOST_AUTO_TEST_CASE(every_answer_of_competing_writers_was_right_between_request
                             k, s, cents, heads[s]});
       } else if (what < 7) {
         world.write();
-      } else if (what < 14) {
-        world.scheduler().try_run_once();
       } else {
-        world.scheduler().try_run_once_lifo();
+        world.run_one(detail);
       }
       look();
     }

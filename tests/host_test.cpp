@@ -168,7 +168,7 @@ BOOST_AUTO_TEST_CASE(entities_wait_for_a_permit_to_recover) {
       reading.erase(where.stream.str());
     return std::nullopt;
   };
-  world.settle();
+  world.run_in_turns();
   for (auto i = 0; i != 10; ++i)
     BOOST_TEST(requests[i].cents() == 20 * i);
   BOOST_TEST(most == 2u);
@@ -266,7 +266,7 @@ BOOST_AUTO_TEST_CASE(no_command_is_lost_or_overtaken_while_entities_leave) {
       } else if (dice < 6) {
         world.scheduler().advance_time(1ms);
       } else {
-        world.scheduler().try_run_once();
+        world.run_one(random());
       }
     }
     world.settle();

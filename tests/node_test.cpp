@@ -21,6 +21,11 @@ bank::Deposit deposit(std::int64_t cents) {
   return make<bank::Deposit>([&](auto& c) { c.set_cents(cents); });
 }
 
+template <class T>
+std::string why(const result<T>& r) {
+  return r ? "" : r.error().message();
+}
+
 constexpr auto patience = 60s;
 
 } // namespace
@@ -31,17 +36,17 @@ BOOST_AUTO_TEST_CASE(a_node_rebuilds_entities_from_its_journal) {
   options.journal_dir = dir.path() / "journal";
   {
     auto opened = node::open(options);
-    BOOST_REQUIRE_MESSAGE(opened, opened.error().message());
+    BOOST_REQUIRE_MESSAGE(opened, why(opened));
     auto accounts = opened->host<account>();
     accounts.tell("alice", bank::Open{});
     auto answer = accounts.ask("alice", deposit(500), patience);
-    BOOST_REQUIRE_MESSAGE(answer, answer.error().message());
+    BOOST_REQUIRE_MESSAGE(answer, why(answer));
     BOOST_TEST(answer->cents() == 500);
   }
   auto opened = node::open(options);
-  BOOST_REQUIRE_MESSAGE(opened, opened.error().message());
+  BOOST_REQUIRE_MESSAGE(opened, why(opened));
   auto answer = opened->host<account>().ask("alice", bank::GetBalance{}, patience);
-  BOOST_REQUIRE_MESSAGE(answer, answer.error().message());
+  BOOST_REQUIRE_MESSAGE(answer, why(answer));
   BOOST_TEST(answer->cents() == 500);
 }
 
@@ -68,7 +73,7 @@ BOOST_AUTO_TEST_CASE(asks_from_many_threads_are_answered_and_counted) {
   for (auto& thread : threads)
     thread.join();
   auto answer = accounts.ask("hot", bank::GetBalance{}, patience);
-  BOOST_REQUIRE_MESSAGE(answer, answer.error().message());
+  BOOST_REQUIRE_MESSAGE(answer, why(answer));
   BOOST_TEST(answer->cents() == 800);
   auto stats = accounts.stats(patience);
   BOOST_REQUIRE(stats);
@@ -105,7 +110,7 @@ BOOST_AUTO_TEST_CASE(an_ask_without_an_answer_in_time_is_outcome_unknown) {
   auto balance = accounts.ask("alice", bank::GetBalance{}, patience);
   done = true;
   writing.join();
-  BOOST_REQUIRE_MESSAGE(balance, balance.error().message());
+  BOOST_REQUIRE_MESSAGE(balance, why(balance));
   if (answer.error().code() == entity_errc::outcome_unknown)
     BOOST_TEST(balance->cents() == 1);
 }

@@ -2,6 +2,7 @@
 
 #include <eventcore/persistence/internal/descriptors.hpp>
 #include <eventcore/persistence/internal/record_codec.hpp>
+#include <eventcore/persistence/internal/utf8.hpp>
 #include <eventcore/persistence/internal/wait_listener.hpp>
 
 #include <google/protobuf/descriptor.h>
@@ -31,6 +32,21 @@ const std::string* find_repeated(const Container& items, Projection name_of) {
   std::ranges::sort(names, {}, [](const std::string* s) -> const std::string& { return *s; });
   auto i = std::ranges::adjacent_find(names, [](auto* a, auto* b) { return *a == *b; });
   return i == names.end() ? nullptr : *i;
+}
+
+/// The first text in `metadata` that is no UTF-8, as Protobuf and JSON demand it.
+const std::string* find_malformed(const event_metadata& metadata) {
+  for (auto* text : {&metadata.correlation_id, &metadata.causation_id, &metadata.tenant, &metadata.user,
+                     &metadata.traceparent})
+    if (!is_utf8(*text))
+      return text;
+  for (auto& [key, value] : metadata.headers) {
+    if (!is_utf8(key))
+      return &key;
+    if (!is_utf8(value))
+      return &value;
+  }
+  return nullptr;
 }
 
 } // namespace
@@ -87,6 +103,8 @@ std::optional<error> commit_writer::check_bounds(const commit& c) const {
   for (auto& move : c.cursors)
     if (move.name.empty() || move.name.size() > max_name_size)
       return invalid("a cursor's name has 1 to 255 bytes, not " + std::to_string(move.name.size()));
+  if (auto* text = find_malformed(c.metadata))
+    return invalid("the commit's metadata says " + quoted(*text) + ", which is not well-formed UTF-8");
   std::size_t events = 0;
   std::size_t bytes = 0;
   for (auto& append : c.appends) {
@@ -169,7 +187,7 @@ void commit_writer::enqueue(job j) {
   std::unique_lock lock{mutex_};
   if (closing_) {
     lock.unlock();
-    j.outcome = make_error(journal_errc::closed, "the journal is closed; nothing was written");
+    j.outcome.emplace(make_error(journal_errc::closed, "the journal is closed; nothing was written"));
     answer(j);
     return;
   }
@@ -308,7 +326,7 @@ commit_writer::job_iterator commit_writer::apply_group(job_iterator first, job_i
       break;
     events += i->body_ends.size();
     bytes += i->bodies.size();
-    i->outcome = begun ? decide_fate(*i) : begun.error();
+    i->outcome.emplace(begun ? decide_fate(*i) : begun.error());
     if (!*i->outcome && i->content.epoch)
       i->content.epoch->close();
     if (broken_) {
@@ -465,7 +483,7 @@ void commit_writer::refuse(job_iterator first, job_iterator last, const error& w
   for (; first != last; ++first) {
     if (!*first->outcome)
       continue;
-    first->outcome = why;
+    first->outcome.emplace(why);
     if (first->content.epoch)
       first->content.epoch->close();
   }

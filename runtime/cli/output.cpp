@@ -16,6 +16,8 @@ namespace {
 constexpr std::size_t buffer_size = 64 << 10;
 /// Bounds how late a signal is noticed that comes right before a wait.
 constexpr int longest_wait_ms = 50;
+/// How long a reader may take to make room after a signal.
+constexpr int grace_ms = 500;
 
 volatile std::sig_atomic_t signalled = 0;
 
@@ -32,13 +34,13 @@ void output::line(std::string_view text) {
 void output::flush() {
   std::string_view rest = buffer_;
   while (!rest.empty() && error_ == 0) {
-    const bool last_try = signalled != 0;
+    const bool ending = signalled != 0;
     pollfd reader{STDOUT_FILENO, POLLOUT, 0};
-    if (::poll(&reader, 1, last_try ? 0 : longest_wait_ms) <= 0) {
-      if (last_try)
-        break;
+    const int ready = ::poll(&reader, 1, ending ? grace_ms : longest_wait_ms);
+    if (ready == 0 && ending)
+      break;
+    if (ready <= 0)
       continue;
-    }
     // A pipe that is ready takes this much without blocking.
     const auto written = ::write(STDOUT_FILENO, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
     if (written >= 0)

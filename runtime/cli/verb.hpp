@@ -28,8 +28,8 @@ class verb {
 public:
   virtual ~verb() = default;
 
-  /// Declares options and positionals, and ends the help with an example (`app.footer`). `-j,--journal` is
-  /// there already.
+  /// Declares options and positionals, and ends the help with an example (`app.footer`). Every verb
+  /// has `-j,--journal` besides.
   virtual void declare(CLI::App& app) = 0;
 
   /// Does the work. What the verb has to say goes to `out`, complaints go through `complain`. A returned

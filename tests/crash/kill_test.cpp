@@ -67,7 +67,7 @@ struct journal_under_fire {
 
   void check_whole_journal() {
     BOOST_TEST(slowest_open.count() < 0.5 * share);
-    BOOST_TEST(promises > 1'000);
+    BOOST_TEST(promises > round);
     auto journal = eventcore::open_lmdb_journal_reader(dir.path());
     if (!journal)
       BOOST_FAIL(journal.error().message());

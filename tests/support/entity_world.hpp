@@ -10,6 +10,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <ostream>
 
 namespace eventcore {
@@ -110,6 +111,19 @@ public:
 
   /// Lets actors run until none has anything to do; the journal does not write.
   void run() { scheduler().run(); }
+  /// One of the actors that have something to do, for one message.
+  void run_one(std::size_t pick) {
+    auto& jobs = scheduler().jobs;
+    if (jobs.empty())
+      return;
+    std::rotate(jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(pick % jobs.size()), jobs.end());
+    scheduler().run_once();
+  }
+  /// As `run`, but each actor comes to its turn after one message of another.
+  void run_in_turns() {
+    while (scheduler().has_job())
+      run_one(1);
+  }
   /// One transaction of the journal, without letting actors run.
   std::size_t write() { return journal.step(); }
   /// Lets actors and journal work until nothing is left to do.
@@ -159,10 +173,7 @@ public:
 
 private:
   struct config : caf::actor_system_config {
-    config() {
-      set("scheduler.policy", caf::atom("testing"));
-      set("scheduler.max-throughput", std::size_t{1}); // actors take turns after each message
-    }
+    config() { set("scheduler.policy", caf::atom("testing")); }
   };
 
   config config_;

@@ -1,0 +1,157 @@
+#include "scenario.hpp"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <set>
+
+#include <unistd.h>
+
+namespace {
+
+using namespace bench;
+
+const std::vector<scenario> scenarios{
+  {"raw_caf_ask", "request and response between plain CAF actors", nullptr, {}, raw_caf_ask},
+  {"durable_command", "ask to reply through 10,000 entities, one event each", "raw_caf_ask", {}, durable_command},
+  {"hot_stream_command", "the same through one entity", "raw_caf_ask", {}, hot_stream_command},
+  {"journal_append", "the journal alone, one event a commit", "raw_lmdb_log", {}, journal_append},
+  {"raw_lmdb_log", "LMDB alone, same batch and record size", nullptr, {"journal_append"}, raw_lmdb_log},
+  {"single_command", "one command in flight", "raw_lmdb_commit", {}, single_command},
+  {"raw_lmdb_commit", "LMDB alone, one record a commit", nullptr, {}, raw_lmdb_commit},
+  {"open_journal", "opening 1,000,000 events after a crash", nullptr, {}, open_journal},
+  {"raw_lmdb_scan_parse", "LMDB and Protobuf alone, reading these events", nullptr, {"open_journal"}, raw_lmdb_scan_parse},
+  {"replay", "waking one entity of these events", "raw_lmdb_scan_parse", {"open_journal"}, replay},
+  {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
+  {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
+};
+
+/// The scenarios to run: all, or those named, what they are compared with, and what these need.
+std::set<std::string> select(const std::vector<std::string>& only) {
+  std::set<std::string> wanted{only.begin(), only.end()};
+  for (bool grown = true; grown;) {
+    auto size = wanted.size();
+    for (auto& s : scenarios)
+      if (wanted.contains(s.name)) {
+        if (s.baseline)
+          wanted.insert(s.baseline);
+        wanted.insert(s.needs.begin(), s.needs.end());
+      }
+    grown = wanted.size() != size;
+  }
+  return wanted;
+}
+
+/// Scenarios that read what `open_journal` wrote share its folder.
+std::string folder_of(const scenario& s) {
+  return s.needs == std::vector<const char*>{"open_journal"} || std::string{s.name} == "open_journal" ? "million" : s.name;
+}
+
+std::string ratio_text(const scenario& s, const run_context& context) {
+  if (!s.baseline || !context.done.contains(s.baseline))
+    return "";
+  char text[64];
+  std::snprintf(text, sizeof(text), "%.2f of %s", context.done.at(s.name).value / context.done.at(s.baseline).value,
+                s.baseline);
+  return text;
+}
+
+void print_table(const run_context& context) {
+  std::printf("\n%-20s %14s %-11s %10s %10s   %s\n", "", "", "", "p50 us", "p99 us", "");
+  for (auto& s : scenarios) {
+    auto i = context.done.find(s.name);
+    if (i == context.done.end())
+      continue;
+    auto& f = i->second;
+    std::printf("%-20s %14.*f %-11s", s.name, f.value < 10 ? 4 : 0, f.value, f.unit.c_str());
+    if (f.p99_us > 0)
+      std::printf(" %10.0f %10.0f", f.p50_us, f.p99_us);
+    else
+      std::printf(" %10s %10s", "", "");
+    std::printf("   %s\n", ratio_text(s, context).c_str());
+  }
+}
+
+nlohmann::ordered_json to_json(const run_context& context) {
+  nlohmann::ordered_json results = nlohmann::ordered_json::object();
+  for (auto& s : scenarios) {
+    auto i = context.done.find(s.name);
+    if (i == context.done.end())
+      continue;
+    auto& f = i->second;
+    auto& r = results[s.name];
+    // The figure stands under one name whatever its unit, which `unit` tells.
+    r["per_second"] = f.value;
+    r["unit"] = f.unit;
+    r["p50_us"] = f.p50_us > 0 ? nlohmann::ordered_json(f.p50_us) : nullptr;
+    r["p99_us"] = f.p99_us > 0 ? nlohmann::ordered_json(f.p99_us) : nullptr;
+    r["note"] = f.note;
+    if (s.baseline && context.done.contains(s.baseline))
+      r[std::string{"of_"} + s.baseline] = f.value / context.done.at(s.baseline).value;
+  }
+  return {{"results", results}};
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Measures eventcore against the bare parts that it is made of, all in one run on one disk."};
+  app.name("bench/run");
+  run_context context;
+  std::string json_file;
+  std::vector<std::string> only;
+  std::string base = std::filesystem::current_path().string();
+  std::string million;
+  std::vector<std::string> names;
+  for (auto& s : scenarios)
+    names.emplace_back(s.name);
+  app.add_flag("--quick", context.quick, "Shorter runs: under a minute in all");
+  app.add_option("--json", json_file, "Also write the results to this file");
+  app.add_option("--only", only, "Run this scenario, and what it is compared with; may be repeated")
+    ->check(CLI::IsMember(names));
+  app.add_option("--dir", base, "Where to put the journals, on the disk to be measured")->capture_default_str();
+  app.add_option("--write-million-events", million)->group("");
+  std::string list = "Scenarios:\n";
+  for (auto& s : scenarios)
+    list += "  " + std::string{s.name} + std::string(22 - std::string_view{s.name}.size(), ' ') + s.what + "\n";
+  app.footer(list);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  if (!million.empty())
+    write_million_events_and_die(million);
+
+  auto root = std::filesystem::path{base} / ("eventcore-bench-" + std::to_string(::getpid()));
+  auto wanted = select(only);
+  int status = 0;
+  try {
+    for (auto& s : scenarios) {
+      if (!only.empty() && !wanted.contains(s.name))
+        continue;
+      context.dir = root / folder_of(s);
+      std::filesystem::create_directories(context.dir);
+      std::cerr << s.name << ": " << s.what << " ..." << std::flush;
+      auto f = context.done.emplace(s.name, s.run(context)).first->second;
+      std::cerr << ' ' << f.note << '\n';
+      if (folder_of(s) == s.name)
+        std::filesystem::remove_all(context.dir);
+    }
+    print_table(context);
+    if (!json_file.empty()) {
+      std::ofstream out{json_file};
+      out << to_json(context).dump(2) << '\n';
+      if (!out.flush())
+        throw std::runtime_error("cannot write " + json_file);
+    }
+  } catch (const std::exception& e) {
+    std::cerr << "bench/run: " << e.what() << '\n';
+    status = 1;
+  }
+  std::filesystem::remove_all(root);
+  return status;
+}

@@ -1,0 +1,112 @@
+#include "bench.pb.h"
+#include "latencies.hpp"
+#include "scenario.hpp"
+
+#include "record.pb.h"
+
+#include <lmdb.h>
+
+#include <cstring>
+#include <stdexcept>
+
+namespace bench {
+
+namespace {
+
+void check(int code) {
+  if (code != 0)
+    throw std::runtime_error(mdb_strerror(code));
+}
+
+/// An LMDB environment with one table, opened as the journal opens its own.
+struct raw_log {
+  MDB_env* env = nullptr;
+  MDB_dbi table = 0;
+
+  raw_log(const std::filesystem::path& dir, bool write) {
+    check(mdb_env_create(&env));
+    check(mdb_env_set_maxdbs(env, 8));
+    check(mdb_env_set_mapsize(env, std::size_t{1} << 40));
+    check(mdb_env_open(env, dir.c_str(), MDB_NOTLS | (write ? 0u : MDB_RDONLY), 0644));
+    MDB_txn* txn = nullptr;
+    check(mdb_txn_begin(env, nullptr, write ? 0 : MDB_RDONLY, &txn));
+    check(mdb_dbi_open(txn, "log", MDB_INTEGERKEY | (write ? MDB_CREATE : 0u), &table));
+    check(mdb_txn_commit(txn));
+  }
+  ~raw_log() { mdb_env_close(env); }
+  raw_log(const raw_log&) = delete;
+};
+
+/// Commits `batch` records of `size` bytes at a time.
+figure append(run_context& context, std::size_t batch, std::size_t size) {
+  raw_log log{context.dir, true};
+  std::string record(size, 'x');
+  std::uint64_t position = 0;
+  latencies times;
+  auto start = steady::now();
+  auto end = start + std::chrono::duration_cast<steady::duration>(context.length());
+  for (auto before = start; before < end; before = steady::now()) {
+    MDB_txn* txn = nullptr;
+    check(mdb_txn_begin(log.env, nullptr, 0, &txn));
+    MDB_cursor* cursor = nullptr;
+    check(mdb_cursor_open(txn, log.table, &cursor));
+    for (std::size_t i = 0; i < batch; ++i) {
+      ++position;
+      MDB_val key{sizeof(position), &position};
+      MDB_val value{size, record.data()};
+      check(mdb_cursor_put(cursor, &key, &value, MDB_APPEND));
+    }
+    mdb_cursor_close(cursor);
+    check(mdb_txn_commit(txn));
+    times.add(steady::now() - before);
+  }
+  figure f;
+  f.value = static_cast<double>(position) / seconds_since(start);
+  f.p50_us = times.percentile(0.50);
+  f.p99_us = times.percentile(0.99);
+  f.note = "fsync; " + std::to_string(batch) + " records of " + std::to_string(size) + " bytes a commit, log only";
+  return f;
+}
+
+} // namespace
+
+figure raw_lmdb_log(run_context& context) {
+  return append(context, context.batch_events, context.record_bytes);
+}
+
+figure raw_lmdb_commit(run_context& context) {
+  return append(context, 1, context.record_bytes);
+}
+
+figure raw_lmdb_scan_parse(run_context& context) {
+  raw_log log{context.dir, false};
+  MDB_txn* txn = nullptr;
+  MDB_cursor* cursor = nullptr;
+  check(mdb_txn_begin(log.env, nullptr, MDB_RDONLY, &txn));
+  check(mdb_cursor_open(txn, log.table, &cursor));
+  eventcore::format::Record record;
+  Added added;
+  std::uint64_t events = 0;
+  std::int64_t total = 0;
+  auto start = steady::now();
+  MDB_val key{};
+  MDB_val value{};
+  while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+    if (!record.ParseFromArray(static_cast<const char*>(value.mv_data) + 8, static_cast<int>(value.mv_size) - 8) ||
+        !added.ParseFromString(record.payload()))
+      throw std::runtime_error("a record does not parse");
+    total += added.amount();
+    ++events;
+  }
+  auto seconds = seconds_since(start);
+  mdb_cursor_close(cursor);
+  mdb_txn_abort(txn);
+  if (total != 1'000'000)
+    throw std::runtime_error("the log does not hold what was written");
+  figure f;
+  f.value = static_cast<double>(events) / seconds;
+  f.note = "LMDB cursor over the log, record and payload parsed by Protobuf's classes, no checksum";
+  return f;
+}
+
+} // namespace bench

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+/// What a scenario measured.
+struct figure {
+  double value = 0;                    ///< in `unit`
+  std::string unit = "per second";
+  double p50_us = 0;                   ///< 0: not measured
+  double p99_us = 0;
+  std::string note;
+};
+
+/// What scenarios share in one run.
+struct run_context {
+  bool quick = false;
+  std::filesystem::path dir; ///< an empty folder on the disk to be measured; the scenario's own
+  std::map<std::string, figure> done;
+
+  // What the journal reached in `journal_append`; `raw_lmdb_log` writes the same.
+  std::size_t batch_events = 256;
+  std::size_t record_bytes = 256;
+
+  std::chrono::duration<double> length() const { return std::chrono::duration<double>{quick ? 2.5 : 10.0}; }
+};
+
+/// One figure of the table.
+struct scenario {
+  const char* name;
+  const char* what;
+  /// The scenario that this one is compared with; null: none.
+  const char* baseline;
+  /// Scenarios that must run before, because this one needs what they found.
+  std::vector<const char*> needs;
+  figure (*run)(run_context&);
+};
+
+// In the order in which they run.
+figure raw_caf_ask(run_context&);
+figure journal_append(run_context&);
+figure raw_lmdb_log(run_context&);
+figure durable_command(run_context&);
+figure hot_stream_command(run_context&);
+figure single_command(run_context&);
+figure raw_lmdb_commit(run_context&);
+figure open_journal(run_context&);
+figure raw_lmdb_scan_parse(run_context&);
+figure replay(run_context&);
+figure cold_entities(run_context&);
+figure entity_memory(run_context&);
+
+/// Writes one entity's stream of a million events to `dir`, then dies by SIGKILL. Run in a process of its own.
+[[noreturn]] void write_million_events_and_die(const std::filesystem::path& dir);
+
+} // namespace bench
