@@ -293,6 +293,8 @@ BOOST_AUTO_TEST_CASE(bad_usage_is_said_and_exits_with_2) {
     BOOST_TEST(r.err.starts_with("eventcore: "), shown << " said " << r.err);
     BOOST_TEST(r.complained("--help'"), shown << " said " << r.err);
   }
+  check_contains(run({"fly"}).err, "fly");
+  check_contains(run({}).err, "a verb is missing");
 }
 
 BOOST_AUTO_TEST_CASE(a_folder_without_a_journal_is_named) {

@@ -8,6 +8,7 @@
 #include <google/protobuf/descriptor.h>
 
 #include <algorithm>
+#include <span>
 
 namespace eventcore::internal {
 
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::size_t max_name_size = 255;
 constexpr std::size_t max_type_name_size = 400;
+constexpr std::size_t kept_batch_bytes = 32u << 20;
 
 std::int64_t system_microseconds() {
   using namespace std::chrono;
@@ -66,7 +68,8 @@ commit_writer::~commit_writer() {
   close();
 }
 
-// -- the callers' side ------------------------------------------------------------------------------------------------
+// -- the callers' side
+// ------------------------------------------------------------------------------------------------
 
 result<writer_credit> commit_writer::reserve(std::size_t bytes) {
   {
@@ -79,11 +82,11 @@ result<writer_credit> commit_writer::reserve(std::size_t bytes) {
   writer_credit credit{*this, bytes};
   if (waiting >= options_.max_pending_commits)
     return make_error(journal_errc::overloaded, "the journal's writer has " + std::to_string(waiting) +
-                                                  " commits waiting, which is its bound; try again later");
+                                                    " commits waiting, which is its bound; try again later");
   if (waiting > 0 && waiting_bytes + bytes > options_.max_pending_bytes)
-    return make_error(journal_errc::overloaded, "the journal's writer has " + std::to_string(waiting_bytes) +
-                                                  " bytes waiting of " + std::to_string(options_.max_pending_bytes) +
-                                                  " allowed; try again later");
+    return make_error(journal_errc::overloaded,
+                      "the journal's writer has " + std::to_string(waiting_bytes) + " bytes waiting of " +
+                          std::to_string(options_.max_pending_bytes) + " allowed; try again later");
   return credit;
 }
 
@@ -96,9 +99,11 @@ std::optional<error> commit_writer::check_bounds(const commit& c) const {
   auto invalid = [](std::string why) { return make_error(journal_errc::invalid_argument, std::move(why)); };
   if (c.appends.empty() && c.cursors.empty())
     return invalid("the commit is empty: it names neither a stream nor a cursor");
-  if (auto* twice = find_repeated(c.appends, [](auto& a) -> auto& { return a.stream.str(); }))
+  if (auto* twice = find_repeated(
+          c.appends, [](auto& a) -> auto& { return a.stream.str(); }))
     return invalid("the commit names stream " + *twice + " twice; put all its events into one append");
-  if (auto* twice = find_repeated(c.cursors, [](auto& m) -> auto& { return m.name; }))
+  if (auto* twice = find_repeated(
+          c.cursors, [](auto& m) -> auto& { return m.name; }))
     return invalid("the commit moves cursor " + *twice + " twice");
   for (auto& move : c.cursors)
     if (move.name.empty() || move.name.size() > max_name_size)
@@ -117,57 +122,84 @@ std::optional<error> commit_writer::check_bounds(const commit& c) const {
       bytes += event.payload.size();
     }
   }
-  auto name = [&] { return c.appends.empty() ? std::string{} : " for stream " + c.appends.front().stream.str(); };
+  auto name = [&] {
+    return c.appends.empty() ? std::string{} : " for stream " + c.appends.front().stream.str();
+  };
   if (events > options_.max_commit_events)
-    return make_error(journal_errc::too_large, "a commit" + name() + " has " + std::to_string(events) + " events of " +
-                                                 std::to_string(options_.max_commit_events) + " allowed; split it");
+    return make_error(journal_errc::too_large,
+                      "a commit" + name() + " has " + std::to_string(events) + " events of " +
+                          std::to_string(options_.max_commit_events) + " allowed; split it");
   if (bytes > options_.max_commit_bytes)
-    return make_error(journal_errc::too_large, "a commit" + name() + " has " + std::to_string(bytes) + " bytes of " +
-                                                 std::to_string(options_.max_commit_bytes) + " allowed; split it");
+    return make_error(journal_errc::too_large, "a commit" + name() + " has " + std::to_string(bytes) +
+                                                   " bytes of " + std::to_string(options_.max_commit_bytes) +
+                                                   " allowed; split it");
   return std::nullopt;
 }
 
-void commit_writer::encode(job& j) {
-  auto& c = j.content;
-  if (c.occurred_at == timestamp{})
-    c.occurred_at = timestamp{std::chrono::microseconds{now_()}};
-  for (auto& append : c.appends)
-    for (auto& event : append.events) {
-      encode_body(j.bodies, ids_.next(), append.stream, event, c.metadata, c.occurred_at);
-      j.body_ends.push_back(static_cast<std::uint32_t>(j.bodies.size()));
-      event.payload = {};
-    }
+void commit_writer::batch::clear() {
+  jobs.clear();
+  streams.clear();
+  events.clear();
+  cursors.clear();
+  bodies.clear();
+  // One huge batch must not hold its memory for ever.
+  if (bodies.capacity() > kept_batch_bytes)
+    *this = {};
+}
+
+void commit_writer::place::pass(const job& j) {
+  stream += j.streams;
+  event += j.events;
+  cursor += j.cursors;
+  body += j.bytes;
 }
 
 void commit_writer::submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
                            std::uint64_t ticket) {
-  job j;
-  j.content = std::move(c);
-  j.listener = std::move(listener);
-  j.ticket = ticket;
-  auto refused = credit ? check_bounds(j.content)
+  auto refused = credit ? check_bounds(c)
                         : make_error(journal_errc::invalid_argument, "a commit was submitted without credit");
   if (refused) {
-    if (j.content.epoch)
-      j.content.epoch->close();
+    if (c.epoch)
+      c.epoch->close();
     credit = {};
-    if (j.listener)
-      j.listener->on_commit(ticket, std::move(*refused));
+    if (listener)
+      listener->on_commit(ticket, std::move(*refused));
     return;
   }
-  encode(j);
+  thread_local std::string bodies;
+  thread_local std::vector<event_item> events;
+  bodies.clear();
+  events.clear();
+  auto occurred_at =
+      c.occurred_at != timestamp{} ? c.occurred_at : timestamp{std::chrono::microseconds{now_()}};
+  for (auto& append : c.appends)
+    for (auto& event : append.events) {
+      auto before = bodies.size();
+      encode_body(bodies, ids_.next(), append.stream, event, c.metadata, occurred_at);
+      events.push_back({event.type, bodies.size() - before});
+    }
+  job j;
+  j.streams = c.appends.size();
+  j.events = events.size();
+  j.cursors = c.cursors.size();
+  j.bytes = bodies.size();
+  j.epoch = std::move(c.epoch);
   j.credit_bytes = credit.release();
-  if (j.bodies.size() > j.credit_bytes) {
-    pending_bytes_.fetch_add(j.bodies.size() - j.credit_bytes);
-    j.credit_bytes = j.bodies.size();
+  j.listener = std::move(listener);
+  j.ticket = ticket;
+  if (j.bytes > j.credit_bytes) {
+    pending_bytes_.fetch_add(j.bytes - j.credit_bytes);
+    j.credit_bytes = j.bytes;
   }
-  enqueue(std::move(j));
+  enqueue(std::move(j), std::move(c), bodies, events);
+  if (bodies.capacity() > kept_batch_bytes)
+    bodies = {};
 }
 
 result<void> commit_writer::save_snapshot(const stream_id& stream, const snapshot& s) {
   if (s.type.size() > max_name_size)
-    return make_error(journal_errc::invalid_argument, "a snapshot's type has at most 255 bytes, not " +
-                                                        std::to_string(s.type.size()));
+    return make_error(journal_errc::invalid_argument,
+                      "a snapshot's type has at most 255 bytes, not " + std::to_string(s.type.size()));
   auto credit = reserve(s.state.size());
   if (!credit)
     return credit.error();
@@ -176,22 +208,29 @@ result<void> commit_writer::save_snapshot(const stream_id& stream, const snapsho
   j.credit_bytes = credit->release();
   j.saved_state.emplace(stream, s);
   j.listener = listener;
-  enqueue(std::move(j));
-  if (auto saved = listener->wait(); !saved)
-    return saved.error();
-  settle();
-  return {};
+  enqueue(std::move(j), {}, {}, {});
+  auto saved = listener->wait();
+  return saved ? result<void>{} : saved.error();
 }
 
-void commit_writer::enqueue(job j) {
+void commit_writer::enqueue(job j, commit&& content, std::string_view bodies,
+                            const std::vector<event_item>& events) {
   std::unique_lock lock{mutex_};
   if (closing_) {
     lock.unlock();
+    if (j.epoch)
+      j.epoch->close();
     j.outcome.emplace(make_error(journal_errc::closed, "the journal is closed; nothing was written"));
     answer(j);
     return;
   }
-  queue_.push_back(std::move(j));
+  for (auto& append : content.appends)
+    queue_.streams.push_back({std::move(append.stream), append.expected, append.events.size()});
+  queue_.events.insert(queue_.events.end(), events.begin(), events.end());
+  queue_.cursors.insert(queue_.cursors.end(), std::make_move_iterator(content.cursors.begin()),
+                        std::make_move_iterator(content.cursors.end()));
+  queue_.bodies += bodies;
+  queue_.jobs.push_back(std::move(j));
   bool wake = std::exchange(idle_, false);
   lock.unlock();
   if (wake)
@@ -253,13 +292,14 @@ void commit_writer::settle() {
   settled_.wait(lock, [&] { return transactions_ended_ >= wanted; });
 }
 
-// -- the writer's side ------------------------------------------------------------------------------------------------
+// -- the writer's side
+// ------------------------------------------------------------------------------------------------
 
 void commit_writer::run() {
   std::unique_lock lock{mutex_};
   for (;;) {
     auto due = [this] { return opened_at_ + options_.relaxed_interval; };
-    auto has_work = [&] { return !queue_.empty() || closing_ || (open_ && hurry_); };
+    auto has_work = [&] { return !queue_.jobs.empty() || closing_ || (open_ && hurry_); };
     if (!has_work()) {
       idle_ = true;
       if (open_)
@@ -268,8 +308,8 @@ void commit_writer::run() {
         work_.wait(lock, has_work);
       idle_ = false;
     }
-    if (!queue_.empty()) {
-      taken_.swap(queue_);
+    if (!queue_.jobs.empty()) {
+      std::swap(taken_, queue_);
       lock.unlock();
       work_off(taken_);
       taken_.clear();
@@ -280,32 +320,34 @@ void commit_writer::run() {
       end_transaction();
       lock.lock();
     }
-    if (closing_ && queue_.empty() && !open_)
+    if (closing_ && queue_.jobs.empty() && !open_)
       return;
   }
 }
 
 std::size_t commit_writer::step() {
   std::lock_guard stepping{stepping_};
-  std::vector<job> jobs;
   {
     std::lock_guard lock{mutex_};
-    jobs.swap(queue_);
+    std::swap(taken_, queue_);
   }
-  auto answered = work_off(jobs);
+  auto answered = work_off(taken_);
+  taken_.clear();
   if (open_)
     end_transaction();
   return answered;
 }
 
-std::size_t commit_writer::work_off(std::vector<job>& jobs) {
+std::size_t commit_writer::work_off(batch& work) {
   std::size_t answered = 0;
-  for (auto first = jobs.begin(); first != jobs.end();) {
-    auto last = apply_group(first, jobs.end());
+  place at;
+  for (auto first = work.jobs.begin(); first != work.jobs.end();) {
+    auto begin = at;
+    auto last = apply_group(work, first, work.jobs.end(), at);
     if (options_.durability == durability::fsync)
       if (auto failed = end_transaction())
         refuse(first, last, *failed);
-    settle_accounts(first, last);
+    settle_accounts(work, first, last, begin);
     for (; first != last; ++first, ++answered)
       answer(*first);
     bool full = open_events_ >= options_.max_group_events * 8 || open_bytes_ >= options_.max_group_bytes;
@@ -315,24 +357,26 @@ std::size_t commit_writer::work_off(std::vector<job>& jobs) {
   return answered;
 }
 
-commit_writer::job_iterator commit_writer::apply_group(job_iterator first, job_iterator last) {
+commit_writer::job_iterator commit_writer::apply_group(const batch& work, job_iterator first,
+                                                       job_iterator last, place& at) {
   std::size_t events = 0;
   std::size_t bytes = 0;
   auto begun = open_transaction();
   auto i = first;
-  for (; i != last; ++i) {
-    if (i != first && (events + i->body_ends.size() > options_.max_group_events ||
-                       bytes + i->bodies.size() > options_.max_group_bytes))
+  while (i != last) {
+    if (i != first &&
+        (events + i->events > options_.max_group_events || bytes + i->bytes > options_.max_group_bytes))
       break;
-    events += i->body_ends.size();
-    bytes += i->bodies.size();
-    i->outcome.emplace(begun ? decide_fate(*i) : begun.error());
-    if (!*i->outcome && i->content.epoch)
-      i->content.epoch->close();
+    events += i->events;
+    bytes += i->bytes;
+    i->outcome.emplace(begun ? decide_fate(work, *i, at) : begun.error());
+    if (!*i->outcome && i->epoch)
+      i->epoch->close();
+    at.pass(*i++);
     if (broken_) {
       auto why = *broken_;
       abort_transaction();
-      refuse(first, ++i, why);
+      refuse(first, i, why);
       return i;
     }
   }
@@ -356,62 +400,62 @@ result<void> commit_writer::open_transaction() {
   return {};
 }
 
-result<committed> commit_writer::decide_fate(job& j) {
-  auto& c = j.content;
+result<committed> commit_writer::decide_fate(const batch& work, const job& j, const place& at) {
   if (j.saved_state) {
     if (auto put = store_.put_snapshot(j.saved_state->first, j.saved_state->second); !put)
       return broken(put.error());
     return committed{};
   }
-  if (c.epoch && c.epoch->closed())
-    return make_error(journal_errc::epoch_closed, "an earlier commit of this writer to stream " +
-                                                    (c.appends.empty() ? "?" : c.appends.front().stream.str()) +
-                                                    " failed, so this one was refused; nothing was written");
+  auto streams = std::span{work.streams}.subspan(at.stream, j.streams);
+  if (j.epoch && j.epoch->closed())
+    return make_error(journal_errc::epoch_closed,
+                      "an earlier commit of this writer" +
+                          (streams.empty() ? std::string{} : " to stream " + streams.front().stream.str()) +
+                          " failed, so this one was refused; nothing was written");
   versions_.clear();
-  for (auto& append : c.appends) {
-    auto found = version_of(append.stream);
+  for (auto& item : streams) {
+    auto found = version_of(item.stream);
     if (!found)
       return found.error();
-    if (!append.expected.admits(*found))
-      return make_error(journal_errc::conflict, "stream " + append.stream.str() + ": expected " +
-                                                  append.expected.describe() + ", found version " +
-                                                  std::to_string(*found) + "; nothing was written");
+    if (!item.expected.admits(*found))
+      return make_error(journal_errc::conflict, "stream " + item.stream.str() + ": expected " +
+                                                    item.expected.describe() + ", found version " +
+                                                    std::to_string(*found) + "; nothing was written");
     versions_.push_back(*found);
   }
-  for (auto& move : c.cursors) {
+  for (auto& move : std::span{work.cursors}.subspan(at.cursor, j.cursors)) {
     auto found = store_.cursor(move.name);
     if (!found)
       return found.error();
     if (*found != move.expected)
-      return make_error(journal_errc::conflict,
-                        "cursor " + move.name + ": expected position " + std::to_string(move.expected) + ", found " +
-                          std::to_string(*found) + "; nothing was written");
+      return make_error(journal_errc::conflict, "cursor " + move.name + ": expected position " +
+                                                    std::to_string(move.expected) + ", found " +
+                                                    std::to_string(*found) + "; nothing was written");
   }
-  return apply(j);
+  return apply(work, j, at);
 }
 
-result<committed> commit_writer::apply(job& j) {
+result<committed> commit_writer::apply(const batch& work, const job& j, place at) {
   committed where;
-  std::string_view bodies = j.bodies;
-  std::size_t begin = 0;
-  auto end = j.body_ends.begin();
   auto version = versions_.begin();
-  for (auto& append : j.content.appends) {
-    for (auto& event : append.events) {
+  for (auto& item : std::span{work.streams}.subspan(at.stream, j.streams)) {
+    for (auto& event : std::span{work.events}.subspan(at.event, item.events)) {
       if (auto kept = remember_type(event.type); !kept)
         return broken(kept.error());
-      if (auto put = store_.append(append.stream, ++*version, bodies.substr(begin, *end - begin)); !put)
+      auto body = std::string_view{work.bodies}.substr(at.body, event.body_size);
+      if (auto put = store_.append(item.stream, ++*version, body); !put)
         return broken(put.error());
-      begin = *end++;
+      at.body += event.body_size;
       where.last = store_.head();
       if (where.first == 0)
         where.first = where.last;
     }
-    if (!append.events.empty())
-      heads_.put(append.stream.str(), *version);
+    at.event += item.events;
+    if (item.events > 0)
+      heads_.put(item.stream.str(), *version);
     ++version;
   }
-  for (auto& move : j.content.cursors)
+  for (auto& move : std::span{work.cursors}.subspan(at.cursor, j.cursors))
     if (auto put = store_.put_cursor(move.name, move.position); !put)
       return broken(put.error());
   return where;
@@ -484,23 +528,24 @@ void commit_writer::refuse(job_iterator first, job_iterator last, const error& w
     if (!*first->outcome)
       continue;
     first->outcome.emplace(why);
-    if (first->content.epoch)
-      first->content.epoch->close();
+    if (first->epoch)
+      first->epoch->close();
   }
 }
 
-void commit_writer::settle_accounts(job_iterator first, job_iterator last) {
+void commit_writer::settle_accounts(const batch& work, job_iterator first, job_iterator last, place at) {
   std::lock_guard lock{mutex_};
-  for (; first != last; ++first) {
+  for (; first != last; at.pass(*first++)) {
     auto& outcome = *first->outcome;
     if (outcome) {
       ++stats_.commits;
-      stats_.events += first->body_ends.size();
-      stats_.event_bytes += first->bodies.size();
+      stats_.events += first->events;
+      stats_.event_bytes += first->bytes;
       if (options_.durability == durability::relaxed)
-        for (auto& append : first->content.appends)
-          unsettled_streams_.insert(append.stream.str());
-    } else if (outcome.error().code() == journal_errc::conflict || outcome.error().code() == journal_errc::epoch_closed) {
+        for (auto& item : std::span{work.streams}.subspan(at.stream, first->streams))
+          unsettled_streams_.insert(item.stream.str());
+    } else if (outcome.error().code() == journal_errc::conflict ||
+               outcome.error().code() == journal_errc::epoch_closed) {
       ++stats_.conflicts;
     } else {
       ++stats_.failures;
@@ -510,8 +555,6 @@ void commit_writer::settle_accounts(job_iterator first, job_iterator last) {
 
 void commit_writer::answer(job& j) {
   give_back(j.credit_bytes);
-  if (j.content.epoch && !*j.outcome)
-    j.content.epoch->close();
   if (j.listener)
     j.listener->on_commit(j.ticket, *j.outcome);
 }

@@ -12,9 +12,9 @@ namespace eventcore::internal {
 
 /// The one writer of a journal: a bounded queue of commits, and the group commit that works it off.
 ///
-/// A step takes what waits, checks each commit against streams and cursors as they then are, writes those that pass in one
-/// transaction of the store, ends it, and answers all. `submit`, `reserve` and `settle` are thread-safe; steps are done by
-/// the writer's own thread or, in `writer_mode::stepped`, by the caller.
+/// A step takes what waits, checks each commit against streams and cursors as they then are, writes those
+/// that pass in one transaction of the store, ends it, and answers all. `submit`, `reserve` and `settle` are
+/// thread-safe; steps are done by the writer's own thread or, in `writer_mode::stepped`, by the caller.
 class commit_writer final : private writer_credit::source {
 public:
   /// `backend` outlives the writer. Starts the thread, if any.
@@ -22,7 +22,8 @@ public:
   ~commit_writer();
 
   result<writer_credit> reserve(std::size_t bytes);
-  void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener, std::uint64_t ticket);
+  void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
+              std::uint64_t ticket);
   /// Waits for the answer.
   result<void> save_snapshot(const stream_id& stream, const snapshot& s);
   tail_subscription follow_tail(std::function<void(log_position)> on_durable);
@@ -38,15 +39,46 @@ public:
   void settle();
 
 private:
+  struct stream_item {
+    stream_id stream;
+    expected_version expected;
+    std::size_t events;
+  };
+  struct event_item {
+    const google::protobuf::Descriptor* type;
+    std::size_t body_size;
+  };
   struct job {
-    commit content;
+    std::size_t streams = 0; // how many items of the batch are this job's
+    std::size_t events = 0;
+    std::size_t cursors = 0;
+    std::size_t bytes = 0; // of encoded events
+    std::shared_ptr<writer_epoch> epoch;
     std::optional<std::pair<stream_id, snapshot>> saved_state;
-    std::string bodies;                   // encoded events, one behind the other
-    std::vector<std::uint32_t> body_ends; // of each event, in `bodies`
     std::size_t credit_bytes = 0;
     std::shared_ptr<commit_listener> listener;
     std::uint64_t ticket = 0;
     std::optional<result<committed>> outcome;
+  };
+  /// Jobs and what they consist of, one behind the other: batches keep their memory, so that nothing is
+  /// allocated by the submitting thread to be freed by the writer's.
+  struct batch {
+    std::vector<job> jobs;
+    std::vector<stream_item> streams;
+    std::vector<event_item> events;
+    std::vector<cursor_move> cursors;
+    std::string bodies;
+
+    void clear();
+  };
+  /// Where a job's items begin.
+  struct place {
+    std::size_t stream = 0;
+    std::size_t event = 0;
+    std::size_t cursor = 0;
+    std::size_t body = 0;
+
+    void pass(const job& j);
   };
   struct follower {
     std::recursive_mutex mutex;
@@ -58,16 +90,15 @@ private:
   // -- the callers' side --
   void give_back(std::size_t bytes) noexcept override;
   std::optional<error> check_bounds(const commit& c) const;
-  void encode(job& j);
-  void enqueue(job j);
+  void enqueue(job j, commit&& content, std::string_view bodies, const std::vector<event_item>& events);
 
   // -- the writer's side --
   void run();
-  std::size_t work_off(std::vector<job>& jobs);
-  job_iterator apply_group(job_iterator first, job_iterator last);
+  std::size_t work_off(batch& work);
+  job_iterator apply_group(const batch& work, job_iterator first, job_iterator last, place& at);
   result<void> open_transaction();
-  result<committed> decide_fate(job& j);
-  result<committed> apply(job& j);
+  result<committed> decide_fate(const batch& work, const job& j, const place& at);
+  result<committed> apply(const batch& work, const job& j, place at);
   error broken(const error& why);
   result<stream_version> version_of(const stream_id& stream);
   result<void> remember_type(const google::protobuf::Descriptor* type);
@@ -76,7 +107,7 @@ private:
   void transaction_over();
   void forget();
   void refuse(job_iterator first, job_iterator last, const error& why);
-  void settle_accounts(job_iterator first, job_iterator last);
+  void settle_accounts(const batch& work, job_iterator first, job_iterator last, place at);
   void answer(job& j);
   void notify_followers(log_position head);
 
@@ -89,7 +120,7 @@ private:
   mutable std::mutex mutex_;
   std::condition_variable work_;    // something waits, or it is time to close
   std::condition_variable settled_; // a transaction ended
-  std::vector<job> queue_;
+  batch queue_;
   bool idle_ = false;
   bool closing_ = false;
   bool hurry_ = false; // somebody waits for the open transaction's end
@@ -103,12 +134,12 @@ private:
   std::atomic<std::size_t> pending_bytes_{0};
 
   // The writer's own.
-  std::vector<job> taken_;
+  batch taken_;
   head_cache heads_;
   std::unordered_set<const google::protobuf::Descriptor*> stored_types_;
-  std::vector<stream_version> versions_;    // of the commit being decided, as `appends`
-  bool open_ = false;                       // a transaction is open
-  std::optional<error> broken_;             // a write into it failed
+  std::vector<stream_version> versions_; // of the commit being decided, one for each stream
+  bool open_ = false;                    // a transaction is open
+  std::optional<error> broken_;          // a write into it failed
   log_position head_before_ = 0;
   clock::time_point opened_at_;
   std::size_t open_events_ = 0;

@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
 
   CLI::App app{"Looks at eventcore journals. Reads only, also while another process writes.", "eventcore"};
   app.set_version_flag("--version", "eventcore " EVENTCORE_VERSION);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1); // no verb at all is said below, after an unknown one
   app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.footer("Examples:\n"
              "  eventcore info -j data                 what journal is this?\n"
@@ -97,17 +97,20 @@ int main(int argc, char** argv) {
     add_journal_option(*subcommand);
   }
 
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0)
-      return app.exit(e);
-    const auto& chosen = app.get_subcommands();
-    complain(e.what());
+  const auto refuse = [&](const std::string& why) {
+    const auto chosen = app.get_subcommands();
+    complain(why);
     std::cerr << "Try 'eventcore" << (chosen.empty() ? "" : " " + chosen.front()->get_name())
               << " --help'.\n";
     return static_cast<int>(exit_code::bad_usage);
+  };
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return e.get_exit_code() == 0 ? app.exit(e) : refuse(e.what());
   }
+  if (app.get_subcommands().empty())
+    return refuse("a verb is missing");
   const auto name = app.get_subcommands().front()->get_name();
   const auto chosen = std::ranges::find(all, name, &verb_entry::name);
   return static_cast<int>(run_verb(*chosen->content, journal_dir));
