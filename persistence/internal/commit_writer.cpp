@@ -109,7 +109,7 @@ std::optional<error> commit_writer::check_bounds(const commit& c) const {
     if (move.name.empty() || move.name.size() > max_name_size)
       return invalid("a cursor's name has 1 to 255 bytes, not " + std::to_string(move.name.size()));
   if (auto* text = find_malformed(c.metadata))
-    return invalid("the commit's metadata says " + quoted(*text) + ", which is not well-formed UTF-8");
+    return invalid("the commit's metadata says " + internal::quoted(*text) + ", which is not well-formed UTF-8");
   std::size_t events = 0;
   std::size_t bytes = 0;
   for (auto& append : c.appends) {
@@ -209,8 +209,11 @@ result<void> commit_writer::save_snapshot(const stream_id& stream, const snapsho
   j.saved_state.emplace(stream, s);
   j.listener = listener;
   enqueue(std::move(j), {}, {}, {});
-  auto saved = listener->wait();
-  return saved ? result<void>{} : saved.error();
+  if (auto saved = listener->wait(); !saved)
+    return saved.error();
+  // A snapshot is durable and readable when it is saved, also where commits are acknowledged early.
+  settle();
+  return {};
 }
 
 void commit_writer::enqueue(job j, commit&& content, std::string_view bodies,
@@ -417,10 +420,10 @@ result<committed> commit_writer::decide_fate(const batch& work, const job& j, co
     auto found = version_of(item.stream);
     if (!found)
       return found.error();
-    if (!item.expected.admits(*found))
+    if (!item.expected.admits(**found))
       return make_error(journal_errc::conflict, "stream " + item.stream.str() + ": expected " +
                                                     item.expected.describe() + ", found version " +
-                                                    std::to_string(*found) + "; nothing was written");
+                                                    std::to_string(**found) + "; nothing was written");
     versions_.push_back(*found);
   }
   for (auto& move : std::span{work.cursors}.subspan(at.cursor, j.cursors)) {
@@ -443,7 +446,7 @@ result<committed> commit_writer::apply(const batch& work, const job& j, place at
       if (auto kept = remember_type(event.type); !kept)
         return broken(kept.error());
       auto body = std::string_view{work.bodies}.substr(at.body, event.body_size);
-      if (auto put = store_.append(item.stream, ++*version, body); !put)
+      if (auto put = store_.append(item.stream, ++**version, body); !put)
         return broken(put.error());
       at.body += event.body_size;
       where.last = store_.head();
@@ -451,8 +454,6 @@ result<committed> commit_writer::apply(const batch& work, const job& j, place at
         where.first = where.last;
     }
     at.event += item.events;
-    if (item.events > 0)
-      heads_.put(item.stream.str(), *version);
     ++version;
   }
   for (auto& move : std::span{work.cursors}.subspan(at.cursor, j.cursors))
@@ -466,13 +467,13 @@ error commit_writer::broken(const error& why) {
   return why;
 }
 
-result<stream_version> commit_writer::version_of(const stream_id& stream) {
-  if (auto known = heads_.find(stream.str()))
-    return *known;
+result<stream_version*> commit_writer::version_of(const stream_id& stream) {
+  if (auto* known = heads_.find(stream.str()))
+    return known;
   auto found = store_.version_of(stream);
-  if (found)
-    heads_.put(stream.str(), *found);
-  return found;
+  if (!found)
+    return found.error();
+  return heads_.put(stream.str(), *found);
 }
 
 result<void> commit_writer::remember_type(const google::protobuf::Descriptor* type) {
@@ -507,6 +508,7 @@ void commit_writer::abort_transaction() {
 void commit_writer::transaction_over() {
   open_ = false;
   broken_.reset();
+  heads_.trim();
   heads_.trim();
   {
     std::lock_guard lock{mutex_};

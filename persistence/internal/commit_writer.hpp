@@ -100,7 +100,7 @@ private:
   result<committed> decide_fate(const batch& work, const job& j, const place& at);
   result<committed> apply(const batch& work, const job& j, place at);
   error broken(const error& why);
-  result<stream_version> version_of(const stream_id& stream);
+  result<stream_version*> version_of(const stream_id& stream);
   result<void> remember_type(const google::protobuf::Descriptor* type);
   std::optional<error> end_transaction();
   void abort_transaction();
@@ -137,9 +137,9 @@ private:
   batch taken_;
   head_cache heads_;
   std::unordered_set<const google::protobuf::Descriptor*> stored_types_;
-  std::vector<stream_version> versions_; // of the commit being decided, one for each stream
-  bool open_ = false;                    // a transaction is open
-  std::optional<error> broken_;          // a write into it failed
+  std::vector<stream_version*> versions_; // of the commit being decided, one for each stream
+  bool open_ = false;                     // a transaction is open
+  std::optional<error> broken_;           // a write into it failed
   log_position head_before_ = 0;
   clock::time_point opened_at_;
   std::size_t open_events_ = 0;

@@ -1,33 +1,35 @@
 #pragma once
 
 #include <eventcore/persistence/event.hpp>
+#include <eventcore/persistence/internal/stream_index.hpp>
 
-#include <optional>
 #include <string>
 #include <unordered_map>
 
 namespace eventcore::internal {
 
-/// Remembers the versions of the streams used last. Two generations: what is used moves to the young one; when `trim` finds
-/// that full, it becomes the old one, and the old one is forgotten. So at least the last `capacity / 2` streams used are
-/// always there, and all that were used since the last `trim`. Not thread-safe.
+/// Remembers the versions of the streams used last. Two generations: what is used moves to the young one;
+/// when that is full it becomes the old one, and the old one is forgotten. So at least the last `capacity /
+/// 2` streams used are always there. Not thread-safe.
 class head_cache {
 public:
   explicit head_cache(std::size_t capacity)
       : generation_size_{capacity / 2 + 1} {}
 
-  std::optional<stream_version> find(const std::string& stream) {
+  /// Null: not known. What it points to may be changed, and stays until `trim`.
+  stream_version* find(const std::string& stream) {
     if (auto i = young_.find(stream); i != young_.end())
-      return i->second;
-    auto moved = old_.extract(stream);
-    if (moved.empty())
-      return std::nullopt;
-    return young_.insert(std::move(moved)).position->second;
+      return &i->second;
+    auto node = old_.extract(stream);
+    return node ? &young_.insert(std::move(node)).position->second : nullptr;
   }
 
-  void put(const std::string& stream, stream_version version) { young_[stream] = version; }
+  /// For a stream that is not known.
+  stream_version* put(const std::string& stream, stream_version version) {
+    return &young_.emplace(stream, version).first->second;
+  }
 
-  /// Keeps the bound. Not while a transaction is open: what it appended is known here alone.
+  /// Brings the cache back to its capacity.
   void trim() {
     if (young_.size() < generation_size_)
       return;
@@ -41,9 +43,14 @@ public:
   }
 
 private:
+  struct hasher {
+    std::size_t operator()(const std::string& stream) const noexcept { return hash_of(stream); }
+  };
+  using generation = std::unordered_map<std::string, stream_version, hasher>;
+
   std::size_t generation_size_;
-  std::unordered_map<std::string, stream_version> young_;
-  std::unordered_map<std::string, stream_version> old_;
+  generation young_;
+  generation old_;
 };
 
 } // namespace eventcore::internal

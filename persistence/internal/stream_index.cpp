@@ -43,8 +43,8 @@ std::uint32_t run_of(const MDB_val& key) noexcept {
 }
 
 error damaged(const char* what) {
-  return make_error(journal_errc::corrupt,
-                    std::string{"the stream index is damaged ("} + what + "); restore the journal from a backup");
+  return make_error(journal_errc::corrupt, std::string{"the stream index is damaged ("} + what +
+                                               "); restore the journal from a backup");
 }
 
 std::string_view view(const key_bytes& key) noexcept {
@@ -80,7 +80,8 @@ result<std::vector<index_run>> load_runs(MDB_txn* txn, const lmdb_tables& tables
   return runs;
 }
 
-// -- run_cursor -------------------------------------------------------------------------------------------------------
+// -- run_cursor
+// -------------------------------------------------------------------------------------------------------
 
 result<bool> run_cursor::take(int code, const MDB_val& key, const MDB_val& value) {
   size_ = at_ = 0;
@@ -91,7 +92,8 @@ result<bool> run_cursor::take(int code, const MDB_val& key, const MDB_val& value
   auto bytes = to_view(value);
   std::uint64_t checksum = 0;
   auto entries = bytes.size() < checksum_size ? 0 : (bytes.size() - checksum_size) / sizeof(index_entry);
-  if (entries == 0 || entries > chunk_entries || bytes.size() != checksum_size + entries * sizeof(index_entry))
+  if (entries == 0 || entries > chunk_entries ||
+      bytes.size() != checksum_size + entries * sizeof(index_entry))
     return damaged("a chunk has a wrong size");
   std::memcpy(&checksum, bytes.data(), checksum_size);
   std::memcpy(chunk_.data(), bytes.data() + checksum_size, entries * sizeof(index_entry));
@@ -115,11 +117,13 @@ result<bool> run_cursor::seek(index_entry target) {
   if (!found)
     return found;
   if (*found) {
-    at_ = static_cast<std::size_t>(std::lower_bound(chunk_.begin(), chunk_.begin() + size_, target) - chunk_.begin());
+    at_ = static_cast<std::size_t>(std::lower_bound(chunk_.begin(), chunk_.begin() + size_, target) -
+                                   chunk_.begin());
     if (at_ < size_)
       return true;
   }
-  // All before was smaller, or another run's: the next chunk, if it is this run's, starts with what is sought.
+  // All before was smaller, or another run's: the next chunk, if it is this run's, starts with what is
+  // sought.
   code = code == MDB_NOTFOUND ? cursor_.get(key, value, MDB_FIRST) : cursor_.get(key, value, MDB_NEXT);
   return take(code, key, value);
 }
@@ -134,7 +138,8 @@ result<bool> run_cursor::seek_last_of(std::uint64_t hash) {
   auto found = take(code, key, value);
   if (!found || !*found)
     return found;
-  at_ = static_cast<std::size_t>(std::lower_bound(chunk_.begin(), chunk_.begin() + size_, beyond) - chunk_.begin());
+  at_ = static_cast<std::size_t>(std::lower_bound(chunk_.begin(), chunk_.begin() + size_, beyond) -
+                                 chunk_.begin());
   if (at_ == 0)
     return false;
   --at_;
@@ -154,22 +159,22 @@ result<bool> run_cursor::next_chunk() {
   return take(code, key, value);
 }
 
-// -- tail_index -------------------------------------------------------------------------------------------------------
+// -- tail_index
+// -------------------------------------------------------------------------------------------------------
 
 tail_index::range tail_index::covered() const {
   std::shared_lock lock{mutex_};
   return {base_, base_ + nodes_.size()};
 }
 
-tail_index::range tail_index::find(std::uint64_t hash, log_position after, log_position up_to, std::size_t limit,
-                                   std::vector<log_position>& out) const {
+tail_index::range tail_index::find(std::uint64_t hash, log_position after, log_position up_to,
+                                   std::size_t limit, std::vector<log_position>& out) const {
   auto begin = out.size();
   std::shared_lock lock{mutex_};
   range covered{base_, base_ + nodes_.size()};
-  if (auto i = last_.find(hash); i != last_.end())
-    for (auto n = i->second; n != 0 && base_ + n > after; n = nodes_[n - 1].previous)
-      if (base_ + n <= up_to)
-        out.push_back(base_ + n);
+  for (auto n = last_node(hash); n != 0 && base_ + n > after; n = nodes_[n - 1].previous)
+    if (base_ + n <= up_to)
+      out.push_back(base_ + n);
   lock.unlock();
   std::reverse(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end());
   if (out.size() - begin > limit)
@@ -179,15 +184,18 @@ tail_index::range tail_index::find(std::uint64_t hash, log_position after, log_p
 
 log_position tail_index::last_of(std::uint64_t hash) const {
   std::shared_lock lock{mutex_};
-  auto i = last_.find(hash);
-  return i == last_.end() ? 0 : base_ + i->second;
+  auto n = last_node(hash);
+  return n == 0 ? 0 : base_ + n;
 }
 
 std::vector<tail_index::occurrence> tail_index::occurrences(std::uint64_t above, bool from_start,
                                                             log_position after, log_position up_to) const {
   std::vector<occurrence> found;
   std::shared_lock lock{mutex_};
-  for (auto [hash, n] : last_) {
+  for (auto n : slots_) {
+    if (n == 0)
+      continue;
+    auto hash = nodes_[n - 1].hash;
     if (!from_start && hash <= above)
       continue;
     occurrence o{hash, 0, 0};
@@ -208,7 +216,7 @@ void tail_index::reset(log_position base) {
   std::unique_lock lock{mutex_};
   base_ = base;
   nodes_.clear();
-  last_.clear();
+  std::ranges::fill(slots_, 0);
 }
 
 void tail_index::append(const std::vector<std::uint64_t>& hashes) {
@@ -218,9 +226,29 @@ void tail_index::append(const std::vector<std::uint64_t>& hashes) {
 }
 
 void tail_index::push(std::uint64_t hash) {
-  auto& last = last_[hash];
+  if (2 * nodes_.size() >= slots_.size())
+    grow();
+  auto& last = slot_of(hash);
   nodes_.push_back({hash, last});
   last = static_cast<std::uint32_t>(nodes_.size());
+}
+
+std::uint32_t& tail_index::slot_of(std::uint64_t hash) {
+  auto mask = slots_.size() - 1;
+  auto i = hash & mask;
+  while (slots_[i] != 0 && nodes_[slots_[i] - 1].hash != hash)
+    i = (i + 1) & mask;
+  return slots_[i];
+}
+
+std::uint32_t tail_index::last_node(std::uint64_t hash) const {
+  return slots_.empty() ? 0 : const_cast<tail_index*>(this)->slot_of(hash);
+}
+
+void tail_index::grow() {
+  slots_.assign(std::max<std::size_t>(1'024, 2 * slots_.size()), 0);
+  for (std::uint32_t n = 1; n <= nodes_.size(); ++n)
+    slot_of(nodes_[n - 1].hash) = n;
 }
 
 void tail_index::drop_until(log_position base) {
@@ -229,8 +257,7 @@ void tail_index::drop_until(log_position base) {
   auto dropped = std::min<std::size_t>(base - base_, kept.size());
   base_ = base;
   nodes_.clear();
-  nodes_.reserve(tail_size);
-  last_.clear();
+  std::ranges::fill(slots_, 0);
   for (auto i = dropped; i < kept.size(); ++i)
     push(kept[i].hash);
 }
@@ -247,7 +274,8 @@ std::vector<index_entry> tail_index::sorted() const {
   return entries;
 }
 
-// -- index_writer -----------------------------------------------------------------------------------------------------
+// -- index_writer
+// -----------------------------------------------------------------------------------------------------
 
 result<void> index_writer::load(MDB_txn* txn, const lmdb_tables& tables) {
   merges_.clear();
@@ -307,7 +335,8 @@ result<void> index_writer::flush(MDB_txn* txn, const lmdb_tables& tables, const 
   auto [base, head] = tail.covered();
   index_run run{next_id_++, 0, base + 1, head};
   for (std::size_t i = 0; i < entries.size(); i += chunk_entries)
-    if (auto put = put_chunk(txn, tables, run.id, &entries[i], std::min(chunk_entries, entries.size() - i)); !put)
+    if (auto put = put_chunk(txn, tables, run.id, &entries[i], std::min(chunk_entries, entries.size() - i));
+        !put)
       return put;
   runs_.push_back(run);
   return save_runs(txn, tables);

@@ -9,17 +9,18 @@
 #include <optional>
 #include <shared_mutex>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
-/// Finds a stream's events in the log: a log-structured merge index (O'Neil et al. 1996) whose write-ahead log is the
-/// journal itself.
+/// Finds a stream's events in the log: a log-structured merge index (O'Neil et al. 1996) whose write-ahead
+/// log is the journal itself.
 ///
-/// An entry is (hash of the stream's id, position): 16 bytes an event. The newest events are indexed in memory only
-/// (`tail_index`) and indexed again from the log at open. When the tail is full it becomes a sorted run in LMDB; when
-/// `merge_width` runs of one level stand side by side they are merged to one of the next level, a few entries with each
-/// transaction, so that no commit pays for a whole merge. Runs cover ranges of positions that do not overlap and are in order,
-/// so a stream's entries, run after run, are in order of version.
+/// An entry is (hash of the stream's id, position): 16 bytes an event. The newest events are indexed in
+/// memory only
+/// (`tail_index`) and indexed again from the log at open. When the tail is full it becomes a sorted run in
+/// LMDB; when `merge_width` runs of one level stand side by side they are merged to one of the next level, a
+/// few entries with each transaction, so that no commit pays for a whole merge. Runs cover ranges of
+/// positions that do not overlap and are in order, so a stream's entries, run after run, are in order of
+/// version.
 ///
 /// Two streams may share a hash: whoever follows an entry looks at the stream's name in the record.
 namespace eventcore::internal {
@@ -40,7 +41,8 @@ struct index_run {
 
 std::uint64_t hash_of(std::string_view stream) noexcept;
 
-/// Events that the tail holds before it becomes a run, and so the number of records read again at open, at most about twice.
+/// Events that the tail holds before it becomes a run, and so the number of records read again at open, at
+/// most about twice.
 constexpr std::size_t tail_size = 32'768;
 /// Runs of one level that are merged to one of the next.
 constexpr std::size_t merge_width = 8;
@@ -88,7 +90,8 @@ public:
   };
   range covered() const;
 
-  /// Appends the positions of `hash` in (`after`, `up_to`] to `out`, oldest first, `limit` at most. Returns what was covered.
+  /// Appends the positions of `hash` in (`after`, `up_to`] to `out`, oldest first, `limit` at most. Returns
+  /// what was covered.
   range find(std::uint64_t hash, log_position after, log_position up_to, std::size_t limit,
              std::vector<log_position>& out) const;
   /// The last position of `hash`; 0 if there is none here.
@@ -116,11 +119,15 @@ private:
     std::uint32_t previous; // 1 + index of the event before of the same hash; 0: none
   };
   void push(std::uint64_t hash);
+  void grow();
+  std::uint32_t& slot_of(std::uint64_t hash);
+  std::uint32_t last_node(std::uint64_t hash) const;
 
   mutable std::shared_mutex mutex_;
   log_position base_ = 0;
   std::vector<node> nodes_; // of positions base_ + 1, base_ + 2, ...
-  std::unordered_map<std::uint64_t, std::uint32_t> last_; // 1 + index
+  /// An open-addressing hash table: the last event of each hash (1 + index of its node), or 0.
+  std::vector<std::uint32_t> slots_;
 };
 
 /// The index's writing half. Belongs to the thread of the write transaction.
@@ -129,9 +136,11 @@ public:
   /// Takes up the runs, and what an earlier process left unfinished. Does not fill the tail.
   result<void> load(MDB_txn* txn, const lmdb_tables& tables);
 
-  /// The index's share in a write transaction that appends `appended` events: turns a full tail into a run, merges, and removes
-  /// what was merged. After an error, or if the transaction does not commit, `load` must follow.
-  result<void> maintain(MDB_txn* txn, const lmdb_tables& tables, const tail_index& tail, std::size_t appended);
+  /// The index's share in a write transaction that appends `appended` events: turns a full tail into a run,
+  /// merges, and removes what was merged. After an error, or if the transaction does not commit, `load` must
+  /// follow.
+  result<void> maintain(MDB_txn* txn, const lmdb_tables& tables, const tail_index& tail,
+                        std::size_t appended);
 
   const std::vector<index_run>& runs() const noexcept { return runs_; }
   /// The last position that a run covers.
@@ -148,8 +157,8 @@ private:
   result<void> flush(MDB_txn* txn, const lmdb_tables& tables, const tail_index& tail);
   void start_merges();
   result<bool> advance(MDB_txn* txn, const lmdb_tables& tables, merge& m);
-  result<void> put_chunk(MDB_txn* txn, const lmdb_tables& tables, std::uint32_t run, const index_entry* entries,
-                         std::size_t count);
+  result<void> put_chunk(MDB_txn* txn, const lmdb_tables& tables, std::uint32_t run,
+                         const index_entry* entries, std::size_t count);
   result<void> drop_garbage(MDB_txn* txn, const lmdb_tables& tables, std::size_t chunks);
   result<void> save_runs(MDB_txn* txn, const lmdb_tables& tables);
 
