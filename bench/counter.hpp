@@ -16,7 +16,8 @@ struct counter : eventcore::decider<counter> {
   static void evolve(state& s, const bench::Added& e) { s.total += e.amount(); }
 
   static effect<bench::Total> decide(const state&, const bench::Add& c) {
-    return persist(eventcore::make<bench::Added>([&](auto& e) { e.set_amount(c.amount()); })).then_reply(total);
+    return persist(eventcore::make<bench::Added>([&](auto& e) { e.set_amount(c.amount()); }))
+        .then_reply(total);
   }
   static effect<bench::Total> decide(const state& s, const bench::GetTotal&) { return total(s); }
 

@@ -11,7 +11,8 @@
 
 namespace bench {
 
-/// How requests are made: `drivers` actors with `in_flight` requests each; the next one is sent when one is answered.
+/// How requests are made: `drivers` actors with `in_flight` requests each; the next one is sent when one is
+/// answered.
 struct load {
   std::size_t drivers = 64;
   std::size_t in_flight = 16;
@@ -54,7 +55,8 @@ figure drive(caf::actor_system& system, const load& l, Ask ask) {
       s.open = in_flight;
       s.random.seed(static_cast<unsigned>(d + 1));
       struct loop {
-        static void send(caf::stateful_actor<driver_state>* self, Ask ask, std::shared_ptr<load_result> result) {
+        static void send(caf::stateful_actor<driver_state>* self, Ask ask,
+                         std::shared_ptr<load_result> result) {
           auto sent = steady::now();
           auto answered = [=](bool good) {
             auto& s = self->state;

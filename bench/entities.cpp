@@ -30,7 +30,8 @@ eventcore::node open_node(const std::filesystem::path& dir) {
 std::string batch_note(const eventcore::journal_stats& s) {
   char text[96];
   std::snprintf(text, sizeof(text), "fsync; %.0f commits a transaction",
-                static_cast<double>(s.commits) / static_cast<double>(std::max<std::uint64_t>(s.transactions, 1)));
+                static_cast<double>(s.commits) /
+                    static_cast<double>(std::max<std::uint64_t>(s.transactions, 1)));
   return text;
 }
 
@@ -39,10 +40,9 @@ figure command_load(run_context& context, std::size_t entities, load l) {
   auto host = eventcore::actor_of(node.host<counter>());
   l.length = context.length();
   auto f = drive(node.system(), l, [host, entities](auto* self, auto& random, auto answered) {
-    self
-      ->request(host, caf::infinite, std::to_string(random() % entities),
-                make<Add>([](auto& c) { c.set_amount(1); }))
-      .then([=](const Total&) { answered(true); }, [=](const caf::error&) { answered(false); });
+    self->request(host, caf::infinite, std::to_string(random() % entities),
+                  make<Add>([](auto& c) { c.set_amount(1); }))
+        .then([=](const Total&) { answered(true); }, [=](const caf::error&) { answered(false); });
   });
   f.note += batch_note(node.journal().stats());
   return f;
@@ -84,7 +84,7 @@ double wake_all(eventcore::node& node, const caf::actor& host, std::size_t entit
           --*left;
         };
         self->request(host, caf::infinite, std::to_string((*id)++), GetTotal{})
-          .then([=](const Total& t) { again(t.amount() == 10); }, [=](const caf::error&) { again(false); });
+            .then([=](const Total& t) { again(t.amount() == 10); }, [=](const caf::error&) { again(false); });
       }
     };
     auto id = std::make_shared<std::size_t>(0);

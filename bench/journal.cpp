@@ -19,11 +19,11 @@ namespace {
 
 constexpr std::size_t stream_count = 100'000;
 constexpr std::size_t payload_bytes = 200;
-constexpr std::size_t waiting = 16'384;
+constexpr std::size_t waiting = 16'384; // events, at most, that are submitted and not answered
 
-std::unique_ptr<eventcore::journal> open_or_throw(const std::filesystem::path& dir) {
+std::unique_ptr<eventcore::journal> open_or_throw(const std::filesystem::path& dir, std::size_t max_pending_commits = waiting) {
   eventcore::lmdb_options options;
-  options.max_pending_commits = waiting;
+  options.max_pending_commits = max_pending_commits;
   auto journal = eventcore::open_lmdb_journal(dir, options);
   if (!journal)
     throw std::runtime_error(journal.error().message());
@@ -38,7 +38,8 @@ public:
 
   std::vector<steady::time_point>& sent() { return sent_; }
 
-  void on_commit(std::uint64_t ticket, const eventcore::result<eventcore::committed>& outcome) noexcept override {
+  void on_commit(std::uint64_t ticket,
+                 const eventcore::result<eventcore::committed>& outcome) noexcept override {
     times_.add(steady::now() - sent_[ticket % sent_.size()]);
     ++(outcome ? done_ : failed_);
   }
@@ -54,36 +55,44 @@ private:
   std::atomic<std::uint64_t> failed_{0};
 };
 
-} // namespace
-
-figure journal_append(run_context& context) {
-  auto journal = open_or_throw(context.dir);
+/// Appends to streams at random, in commits of `events` events for as many streams, and keeps the queue full.
+figure append(run_context& context, std::size_t events) {
+  auto journal = open_or_throw(context.dir, waiting / events);
   std::vector<eventcore::stream_id> streams;
   for (std::size_t i = 0; i < stream_count; ++i)
     streams.push_back(*eventcore::stream_id::of("stream", std::to_string(i)));
   std::vector<eventcore::stream_version> versions(stream_count);
-  auto payload = [] {
-    Padded p;
-    p.set_content(std::string(payload_bytes, 'x'));
-    return p.SerializeAsString();
-  }();
-  payload.resize(payload_bytes);
+  const std::string payload(payload_bytes, 'x');
+  auto append_to = [&](std::size_t at) {
+    return eventcore::stream_append{
+        streams[at], eventcore::expected_version::exact(versions[at]++), {{Padded::descriptor(), payload}}};
+  };
+  // All streams exist before the clock starts.
+  for (std::size_t at = 0; at < stream_count;) {
+    eventcore::commit c;
+    for (std::size_t i = 0; i < 5'000; ++i)
+      c.appends.push_back(append_to(at++));
+    if (auto done = journal->commit_and_wait(std::move(c)); !done)
+      throw std::runtime_error(done.error().message());
+  }
+  auto before = journal->stats();
   auto listener = std::make_shared<counting_listener>(2 * waiting);
   std::minstd_rand random{1};
   auto start = steady::now();
   auto end = start + std::chrono::duration_cast<steady::duration>(context.length());
   std::uint64_t submitted = 0;
   while (steady::now() < end) {
-    auto credit = journal->reserve(payload_bytes + 100);
+    auto credit = journal->reserve(events * (payload_bytes + 100));
     if (!credit) {
       std::this_thread::sleep_for(std::chrono::microseconds{200});
       continue;
     }
-    auto at = random() % stream_count;
     eventcore::commit c;
-    c.appends.push_back({streams[at],
-                         eventcore::expected_version::exact(versions[at]++),
-                         {{Padded::descriptor(), payload}}});
+    c.appends.reserve(events);
+    auto at = random();
+    // A prime step: no stream twice in one commit.
+    for (std::size_t i = 0; i < events; ++i)
+      c.appends.push_back(append_to((at + i * 7'919) % stream_count));
     listener->sent()[submitted % (2 * waiting)] = steady::now();
     journal->submit(std::move(c), *std::move(credit), listener, submitted);
     ++submitted;
@@ -91,18 +100,31 @@ figure journal_append(run_context& context) {
   while (listener->done() + listener->failed() < submitted)
     std::this_thread::sleep_for(std::chrono::microseconds{100});
   auto seconds = seconds_since(start);
-  auto stats = journal->stats();
-  context.batch_events = std::max<std::uint64_t>(1, stats.events / stats.transactions);
-  context.record_bytes = stats.event_bytes / std::max<std::uint64_t>(1, stats.events) + 20;
+  auto after = journal->stats();
+  auto written = after.events - before.events;
+  context.batch_events = std::max<std::uint64_t>(1, written / (after.transactions - before.transactions));
+  context.record_bytes = (after.event_bytes - before.event_bytes) / std::max<std::uint64_t>(1, written) + 20;
   figure f;
-  f.value = static_cast<double>(listener->done()) / seconds;
+  f.value = static_cast<double>(written) / seconds;
   f.p50_us = listener->times().percentile(0.50);
   f.p99_us = listener->times().percentile(0.99);
   if (listener->failed() > 0)
     f.note = std::to_string(listener->failed()) + " commits FAILED; ";
-  f.note += "fsync; one event a commit, exact versions, 100,000 streams at random, 200-byte payloads; " +
+  f.note += "events/s; fsync; commits of " + std::to_string(events) +
+            " events for as many streams, exact versions, 100,000 streams at random, 200-byte payloads, "
+            "queue full; " +
             std::to_string(context.batch_events) + " events a transaction";
   return f;
+}
+
+} // namespace
+
+figure journal_append_single(run_context& context) {
+  return append(context, 1);
+}
+
+figure journal_append(run_context& context) {
+  return append(context, 16);
 }
 
 void write_million_events_and_die(const std::filesystem::path& dir) {
@@ -114,7 +136,8 @@ void write_million_events_and_die(const std::filesystem::path& dir) {
     eventcore::stream_version version = 0;
     while (version < 1'000'000) {
       eventcore::commit c;
-      c.appends.push_back({*eventcore::stream_id::of("counter", "one"), eventcore::expected_version::exact(version), {}});
+      c.appends.push_back(
+          {*eventcore::stream_id::of("counter", "one"), eventcore::expected_version::exact(version), {}});
       for (int i = 0; i < 5'000; ++i, ++version)
         c.appends.back().events.push_back({Added::descriptor(), payload});
       if (auto done = journal->commit_and_wait(std::move(c)); !done)

@@ -16,7 +16,9 @@ inline double seconds_since(steady::time_point start) {
 class latencies {
 public:
   void add(steady::duration d) { micros_.push_back(std::chrono::duration<float, std::micro>(d).count()); }
-  void add(const latencies& other) { micros_.insert(micros_.end(), other.micros_.begin(), other.micros_.end()); }
+  void add(const latencies& other) {
+    micros_.insert(micros_.end(), other.micros_.begin(), other.micros_.end());
+  }
 
   /// `share` of the requests took at most so many microseconds.
   double percentile(double share) {

@@ -15,18 +15,31 @@ namespace {
 using namespace bench;
 
 const std::vector<scenario> scenarios{
-  {"raw_caf_ask", "request and response between plain CAF actors", nullptr, {}, raw_caf_ask},
-  {"durable_command", "ask to reply through 10,000 entities, one event each", "raw_caf_ask", {}, durable_command},
-  {"hot_stream_command", "the same through one entity", "raw_caf_ask", {}, hot_stream_command},
-  {"journal_append", "the journal alone, one event a commit", "raw_lmdb_log", {}, journal_append},
-  {"raw_lmdb_log", "LMDB alone, same batch and record size", nullptr, {"journal_append"}, raw_lmdb_log},
-  {"single_command", "one command in flight", "raw_lmdb_commit", {}, single_command},
-  {"raw_lmdb_commit", "LMDB alone, one record a commit", nullptr, {}, raw_lmdb_commit},
-  {"open_journal", "opening 1,000,000 events after a crash", nullptr, {}, open_journal},
-  {"raw_lmdb_scan_parse", "LMDB and Protobuf alone, reading these events", nullptr, {"open_journal"}, raw_lmdb_scan_parse},
-  {"replay", "waking one entity of these events", "raw_lmdb_scan_parse", {"open_journal"}, replay},
-  {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
-  {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
+    {"raw_caf_ask", "request and response between plain CAF actors", nullptr, {}, raw_caf_ask},
+    {"durable_command",
+     "ask to reply through 10,000 entities, one event each",
+     "raw_caf_ask",
+     {},
+     durable_command},
+    {"hot_stream_command", "the same through one entity", "raw_caf_ask", {}, hot_stream_command},
+    {"journal_append_single",
+     "the journal alone, one event a commit",
+     "raw_lmdb_log",
+     {},
+     journal_append_single},
+    {"journal_append", "the journal alone, sixteen streams a commit", "raw_lmdb_log", {}, journal_append},
+    {"raw_lmdb_log", "LMDB alone, same batch and record size", nullptr, {"journal_append"}, raw_lmdb_log},
+    {"single_command", "one command in flight", "raw_lmdb_commit", {}, single_command},
+    {"raw_lmdb_commit", "LMDB alone, one record a commit", nullptr, {}, raw_lmdb_commit},
+    {"open_journal", "opening 1,000,000 events after a crash", nullptr, {}, open_journal},
+    {"raw_lmdb_scan_parse",
+     "LMDB and Protobuf alone, reading these events",
+     nullptr,
+     {"open_journal"},
+     raw_lmdb_scan_parse},
+    {"replay", "waking one entity of these events", "raw_lmdb_scan_parse", {"open_journal"}, replay},
+    {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
+    {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
 };
 
 /// The scenarios to run: all, or those named, what they are compared with, and what these need.
@@ -47,26 +60,28 @@ std::set<std::string> select(const std::vector<std::string>& only) {
 
 /// Scenarios that read what `open_journal` wrote share its folder.
 std::string folder_of(const scenario& s) {
-  return s.needs == std::vector<const char*>{"open_journal"} || std::string{s.name} == "open_journal" ? "million" : s.name;
+  return s.needs == std::vector<const char*>{"open_journal"} || std::string{s.name} == "open_journal"
+             ? "million"
+             : s.name;
 }
 
 std::string ratio_text(const scenario& s, const run_context& context) {
   if (!s.baseline || !context.done.contains(s.baseline))
     return "";
   char text[64];
-  std::snprintf(text, sizeof(text), "%.2f of %s", context.done.at(s.name).value / context.done.at(s.baseline).value,
-                s.baseline);
+  std::snprintf(text, sizeof(text), "%.2f of %s",
+                context.done.at(s.name).value / context.done.at(s.baseline).value, s.baseline);
   return text;
 }
 
 void print_table(const run_context& context) {
-  std::printf("\n%-20s %14s %-11s %10s %10s   %s\n", "", "", "", "p50 us", "p99 us", "");
+  std::printf("\n%-22s %14s %-11s %10s %10s   %s\n", "", "", "", "p50 us", "p99 us", "");
   for (auto& s : scenarios) {
     auto i = context.done.find(s.name);
     if (i == context.done.end())
       continue;
     auto& f = i->second;
-    std::printf("%-20s %14.*f %-11s", s.name, f.value < 10 ? 4 : 0, f.value, f.unit.c_str());
+    std::printf("%-22s %14.*f %-11s", s.name, f.value < 10 ? 4 : 0, f.value, f.unit.c_str());
     if (f.p99_us > 0)
       std::printf(" %10.0f %10.0f", f.p50_us, f.p99_us);
     else
@@ -111,12 +126,14 @@ int main(int argc, char** argv) {
   app.add_flag("--quick", context.quick, "Shorter runs: under a minute in all");
   app.add_option("--json", json_file, "Also write the results to this file");
   app.add_option("--only", only, "Run this scenario, and what it is compared with; may be repeated")
-    ->check(CLI::IsMember(names));
-  app.add_option("--dir", base, "Where to put the journals, on the disk to be measured")->capture_default_str();
+      ->check(CLI::IsMember(names));
+  app.add_option("--dir", base, "Where to put the journals, on the disk to be measured")
+      ->capture_default_str();
   app.add_option("--write-million-events", million)->group("");
   std::string list = "Scenarios:\n";
   for (auto& s : scenarios)
-    list += "  " + std::string{s.name} + std::string(22 - std::string_view{s.name}.size(), ' ') + s.what + "\n";
+    list +=
+        "  " + std::string{s.name} + std::string(22 - std::string_view{s.name}.size(), ' ') + s.what + "\n";
   app.footer(list);
   try {
     app.parse(argc, argv);

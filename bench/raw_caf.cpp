@@ -1,8 +1,8 @@
 #include "driver.hpp"
 #include "scenario.hpp"
 
-#include <eventcore/runtime/node.hpp>
 #include <eventcore/persistence/memory_journal.hpp>
+#include <eventcore/runtime/node.hpp>
 
 namespace bench {
 
@@ -17,7 +17,8 @@ caf::behavior echo(caf::event_based_actor*) {
 } // namespace
 
 figure raw_caf_ask(run_context& context) {
-  // The node's own actor system, so that both sides of the ratio run on the same scheduler with the same settings.
+  // The node's own actor system, so that both sides of the ratio run on the same scheduler with the same
+  // settings.
   eventcore::node node{eventcore::open_memory_journal()};
   auto actors = std::make_shared<std::vector<caf::actor>>();
   for (std::size_t i = 0; i < actor_count; ++i)
@@ -26,7 +27,7 @@ figure raw_caf_ask(run_context& context) {
   l.length = context.length();
   auto f = drive(node.system(), l, [actors](auto* self, auto& random, auto answered) {
     self->request((*actors)[random() % actor_count], caf::infinite, std::int64_t{1})
-      .then([=](std::int64_t) { answered(true); }, [=](const caf::error&) { answered(false); });
+        .then([=](std::int64_t) { answered(true); }, [=](const caf::error&) { answered(false); });
   });
   for (auto& a : *actors)
     caf::anon_send_exit(a, caf::exit_reason::user_shutdown);

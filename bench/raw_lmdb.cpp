@@ -64,7 +64,8 @@ figure append(run_context& context, std::size_t batch, std::size_t size) {
   f.value = static_cast<double>(position) / seconds_since(start);
   f.p50_us = times.percentile(0.50);
   f.p99_us = times.percentile(0.99);
-  f.note = "fsync; " + std::to_string(batch) + " records of " + std::to_string(size) + " bytes a commit, log only";
+  f.note =
+      "fsync; " + std::to_string(batch) + " records of " + std::to_string(size) + " bytes a commit, log only";
   return f;
 }
 
@@ -92,7 +93,8 @@ figure raw_lmdb_scan_parse(run_context& context) {
   MDB_val key{};
   MDB_val value{};
   while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-    if (!record.ParseFromArray(static_cast<const char*>(value.mv_data) + 8, static_cast<int>(value.mv_size) - 8) ||
+    if (!record.ParseFromArray(static_cast<const char*>(value.mv_data) + 8,
+                               static_cast<int>(value.mv_size) - 8) ||
         !added.ParseFromString(record.payload()))
       throw std::runtime_error("a record does not parse");
     total += added.amount();

@@ -11,9 +11,9 @@ namespace bench {
 
 /// What a scenario measured.
 struct figure {
-  double value = 0;                    ///< in `unit`
+  double value = 0; ///< in `unit`
   std::string unit = "per second";
-  double p50_us = 0;                   ///< 0: not measured
+  double p50_us = 0; ///< 0: not measured
   double p99_us = 0;
   std::string note;
 };
@@ -44,6 +44,7 @@ struct scenario {
 
 // In the order in which they run.
 figure raw_caf_ask(run_context&);
+figure journal_append_single(run_context&);
 figure journal_append(run_context&);
 figure raw_lmdb_log(run_context&);
 figure durable_command(run_context&);
@@ -56,7 +57,8 @@ figure replay(run_context&);
 figure cold_entities(run_context&);
 figure entity_memory(run_context&);
 
-/// Writes one entity's stream of a million events to `dir`, then dies by SIGKILL. Run in a process of its own.
+/// Writes one entity's stream of a million events to `dir`, then dies by SIGKILL. Run in a process of its
+/// own.
 [[noreturn]] void write_million_events_and_die(const std::filesystem::path& dir);
 
 } // namespace bench
