@@ -61,7 +61,7 @@ struct cursor_move {
   log_position position = 0;
 };
 
-/// What is written together or not at all. Each stream and each cursor at most once.
+/// What is written together or not at all. Names at least one stream or cursor, and each at most once.
 struct commit {
   std::vector<stream_append> appends;
   std::vector<cursor_move> cursors;

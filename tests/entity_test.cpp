@@ -448,7 +448,7 @@ BOOST_AUTO_TEST_CASE(an_effect_that_stops_passivates_the_entity_after_its_answer
 
 BOOST_FIXTURE_TEST_CASE(a_plain_send_is_carried_out_and_never_answered, account_world) {
   auto answers = 0;
-  auto sender = system().spawn([&](caf::event_based_actor* self) -> caf::behavior {
+  auto sender = spawn([&](caf::event_based_actor* self) -> caf::behavior {
     self->set_default_handler([&](caf::scheduled_actor*, caf::message_view&) -> caf::result<caf::message> {
       ++answers;
       return caf::message{};

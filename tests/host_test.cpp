@@ -73,11 +73,12 @@ BOOST_AUTO_TEST_CASE(a_requester_never_learns_the_entitys_handle) {
   entity_world world;
   auto host = world.start<account>();
   caf::actor_addr sender;
-  world.system().spawn([&](caf::event_based_actor* self) {
+  world.spawn([&](caf::event_based_actor* self) -> caf::behavior {
     self->request(actor_of(host), caf::infinite, std::string{"alice"}, bank::GetBalance{})
         .then([&, self](const bank::Balance&) {
           sender = caf::actor_cast<caf::actor_addr>(self->current_sender());
         });
+    return {};
   });
   world.settle();
   BOOST_TEST((sender == actor_of(host).address()));
@@ -88,11 +89,12 @@ BOOST_AUTO_TEST_CASE(typed_requests_from_actors_get_typed_replies_and_errors) {
   auto host = world.start<account>();
   world.append("account-alice", version::none(), {opened()});
   std::vector<std::string> log;
-  world.system().spawn([&](caf::event_based_actor* self) {
+  world.spawn([&](caf::event_based_actor* self) -> caf::behavior {
     auto note = [&](const bank::Balance& b) { log.push_back(std::to_string(b.cents())); };
     auto fail = [&](const error& e) { log.push_back(e.message()); };
     request(self, host, "alice", deposit(5), caf::infinite).then(note, fail);
     request(self, host, "alice", withdraw(6), 1s).then(note, fail);
+    return {};
   });
   world.settle();
   BOOST_REQUIRE(log.size() == 2u);
@@ -105,9 +107,10 @@ BOOST_AUTO_TEST_CASE(a_request_that_times_out_in_flight_is_outcome_unknown) {
   auto host = world.start<account>();
   world.append("account-alice", version::none(), {opened()});
   std::optional<std::error_code> code;
-  world.system().spawn([&](caf::event_based_actor* self) {
+  world.spawn([&](caf::event_based_actor* self) -> caf::behavior {
     request(self, host, "alice", deposit(5), 1s)
         .then([](const bank::Balance&) {}, [&](const error& e) { code = e.code(); });
+    return {};
   });
   world.run();
   world.advance(2s);

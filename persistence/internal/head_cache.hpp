@@ -29,7 +29,7 @@ public:
     return &young_.emplace(stream, version).first->second;
   }
 
-  /// Brings the cache back to its capacity.
+  /// Brings the cache back to its capacity. Only between transactions: what an open one appended is known here alone.
   void trim() {
     if (young_.size() < generation_size_)
       return;

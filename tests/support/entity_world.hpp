@@ -160,6 +160,12 @@ public:
     return all;
   }
 
+  /// An actor that begins with `script`. (CAF's own way to spawn a function without arguments is undefined
+  /// behaviour.)
+  caf::actor spawn(std::function<caf::behavior(caf::event_based_actor*)> script) {
+    return system_.spawn<scripted_actor>(std::move(script));
+  }
+
   host_stats stats(const host_handle& host) {
     auto request = ask_raw(host, caf::make_message(internal::get_stats{}));
     run();
@@ -172,6 +178,19 @@ public:
   }
 
 private:
+  class scripted_actor : public caf::event_based_actor {
+  public:
+    scripted_actor(caf::actor_config& config, std::function<caf::behavior(caf::event_based_actor*)> script)
+        : caf::event_based_actor{config}
+        , script_{std::move(script)} {}
+
+  protected:
+    caf::behavior make_behavior() override { return script_(this); }
+
+  private:
+    std::function<caf::behavior(caf::event_based_actor*)> script_;
+  };
+
   struct config : caf::actor_system_config {
     config() { set("scheduler.policy", caf::atom("testing")); }
   };

@@ -39,13 +39,13 @@ void wait_for_head(const case_setup& setup, journal& j, log_position head) {
 }
 
 /// Fills `j` with events of several streams in turn, so that a stream's events do not stand side by side.
-log_position fill_interleaved(journal& j, std::size_t events) {
-  log_position last = 0;
-  for (std::size_t i = 0; i < events; ++i)
-    last = must(j.commit_and_wait(append("c" + std::to_string(i % 3) + "-" + std::to_string(i % 7), any,
-                                         {happened(static_cast<std::int64_t>(i))})))
-               .last;
-  return last;
+void fill_interleaved(journal& j, std::size_t events) {
+  auto answers = std::make_shared<recorder>();
+  for (std::size_t i = 0; i < events; ++i) {
+    const auto stream = "c" + std::to_string(i % 3) + "-" + std::to_string(i % 7);
+    BOOST_TEST_REQUIRE(submit(j, append(stream, any, {happened(static_cast<std::int64_t>(i))}), answers, i));
+  }
+  BOOST_TEST_REQUIRE(answers->wait_for(events));
 }
 
 // -- what an empty journal says, and what an event holds ------------------------------------------

@@ -58,7 +58,7 @@ rc::Gen<action> any_action() {
   return rc::gen::exec([] {
     action a;
     a.kind = *rc::gen::weightedElement<decltype(a.kind)>(
-        {{12, action::commit}, {4, action::step}, {1, action::reopen}, {2, action::new_epoch}});
+        {{16, action::commit}, {3, action::step}, {1, action::reopen}, {2, action::new_epoch}});
     if (a.kind == action::new_epoch)
       a.epoch = below(epochs);
     if (a.kind != action::commit)
