@@ -21,7 +21,8 @@ constexpr std::size_t stream_count = 100'000;
 constexpr std::size_t payload_bytes = 200;
 constexpr std::size_t waiting = 16'384; // events, at most, that are submitted and not answered
 
-std::unique_ptr<eventcore::journal> open_or_throw(const std::filesystem::path& dir, std::size_t max_pending_commits = waiting) {
+std::unique_ptr<eventcore::journal> open_or_throw(const std::filesystem::path& dir,
+                                                  std::size_t max_pending_commits = waiting) {
   eventcore::lmdb_options options;
   options.max_pending_commits = max_pending_commits;
   auto journal = eventcore::open_lmdb_journal(dir, options);

@@ -19,7 +19,9 @@ public:
   /// The stream may be at any version.
   static constexpr expected_version any() noexcept { return {kind::any, 0}; }
 
-  constexpr bool admits(stream_version found) const noexcept { return kind_ == kind::any || found == version_; }
+  constexpr bool admits(stream_version found) const noexcept {
+    return kind_ == kind::any || found == version_;
+  }
   /// For messages: `version 7`, `no events` or `any version`.
   std::string describe() const;
 

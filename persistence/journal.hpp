@@ -58,8 +58,9 @@ struct journal_options {
 /// What a journal says of itself.
 struct journal_info {
   std::uint32_t format_version = 0;
-  uuid id;          ///< made once, when the journal is created
-  uuid incarnation; ///< changes when a backup is restored: cursors and peers of the old history are then refused
+  uuid id; ///< made once, when the journal is created
+  uuid
+      incarnation; ///< changes when a backup is restored: cursors and peers of the old history are then refused
   std::string service;
   timestamp created_at;
 };
@@ -133,8 +134,7 @@ public:
   /// before the log's end: at the end, `next` is `head() + 1`. On `corrupt` the page is
   /// empty, and `next` stands at the damaged position.
   virtual result<void> read_log(log_position& next, event_page& page, const log_filter& filter = {},
-                                read_limits limits = {})
-      = 0;
+                                read_limits limits = {}) = 0;
 
   /// Streams in an order of the journal's own, `limit` at most. `token` is empty for the first call and is moved on by each;
   /// an empty answer is the end.
@@ -144,8 +144,8 @@ public:
   virtual result<std::vector<event_type_info>> event_types() = 0;
 
   /// The newest snapshot of a stream with a version of at most `up_to`.
-  virtual result<std::optional<snapshot>> load_snapshot(const stream_id& stream, stream_version up_to = ~stream_version{0})
-      = 0;
+  virtual result<std::optional<snapshot>> load_snapshot(const stream_id& stream,
+                                                        stream_version up_to = ~stream_version{0}) = 0;
 
   /// A cursor's position; 0 if there is none of that name.
   virtual result<log_position> load_cursor(const std::string& name) = 0;
@@ -233,8 +233,8 @@ public:
   /// Queues `c`. The answer comes through `listener->on_commit(ticket, ...)`, always, exactly once; before `submit` returns
   /// when the commit breaks a bound (`invalid_argument`, `too_large`, `closed`). Other answers: success, `conflict`,
   /// `epoch_closed`, `disk_full`, `outcome_unknown`. An empty `listener` is allowed.
-  virtual void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener, std::uint64_t ticket)
-      = 0;
+  virtual void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
+                      std::uint64_t ticket) = 0;
 
   /// Reserves, submits and waits. Not for the writer thread, and not for `writer_mode::stepped`. Errors: those of both.
   result<committed> commit_and_wait(commit c);

@@ -96,7 +96,8 @@ result<void> create_data_file(const std::filesystem::path& dir, const lmdb_optio
 
 class lmdb_journal final : public journal {
 public:
-  lmdb_journal(folder_lock lock, std::unique_ptr<lmdb_env> env, journal_info info, const lmdb_options& options)
+  lmdb_journal(folder_lock lock, std::unique_ptr<lmdb_env> env, journal_info info,
+               const lmdb_options& options)
       : lock_{std::move(lock)}
       , env_{std::move(env)}
       , info_{std::move(info)}
@@ -134,7 +135,8 @@ public:
     return reader_.read_stream(where, page, limits);
   }
 
-  result<void> read_log(log_position& next, event_page& page, const log_filter& filter, read_limits limits) override {
+  result<void> read_log(log_position& next, event_page& page, const log_filter& filter,
+                        read_limits limits) override {
     return reader_.read_log(next, page, filter, limits);
   }
 
@@ -206,7 +208,8 @@ public:
     return reader_.read_stream(where, page, limits);
   }
 
-  result<void> read_log(log_position& next, event_page& page, const log_filter& filter, read_limits limits) override {
+  result<void> read_log(log_position& next, event_page& page, const log_filter& filter,
+                        read_limits limits) override {
     return reader_.read_log(next, page, filter, limits);
   }
 
@@ -233,7 +236,8 @@ private:
 } // namespace
 
 result<std::unique_ptr<journal>> internal::open_lmdb_journal(const std::filesystem::path& dir,
-                                                             const lmdb_options& options, commit_function commit) {
+                                                             const lmdb_options& options,
+                                                             commit_function commit) {
   auto exists = inspect(dir);
   if (!exists)
     return exists.error();
@@ -280,7 +284,7 @@ result<std::unique_ptr<journal_reader>> open_lmdb_journal_reader(const std::file
   if (!info)
     return info.error();
   return std::unique_ptr<journal_reader>{
-    std::make_unique<lmdb_journal_reader>(*std::move(lock), *std::move(env), *std::move(info))};
+      std::make_unique<lmdb_journal_reader>(*std::move(lock), *std::move(env), *std::move(info))};
 }
 
 } // namespace eventcore

@@ -21,7 +21,8 @@ struct lmdb_options : journal_options {
 ///
 /// Errors, each naming the folder: `cannot_open` (a file, not writable, garbage, holds other files than a journal),
 /// `wrong_format`, `wrong_journal`, `locked` (names the process id of the holder).
-result<std::unique_ptr<journal>> open_lmdb_journal(const std::filesystem::path& dir, lmdb_options options = {});
+result<std::unique_ptr<journal>> open_lmdb_journal(const std::filesystem::path& dir,
+                                                   lmdb_options options = {});
 
 /// Opens the journal in folder `dir` for reading, also while another process writes it; what that process commits becomes
 /// visible. Writes nothing but LMDB's own reader table. Errors as above, save `locked`, which is said only when this very

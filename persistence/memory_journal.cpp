@@ -146,14 +146,16 @@ public:
     return {};
   }
 
-  result<void> read_log(log_position& next, event_page& page, const log_filter& filter, read_limits limits) override {
+  result<void> read_log(log_position& next, event_page& page, const log_filter& filter,
+                        read_limits limits) override {
     page.clear();
     next = std::max<log_position>(next, 1);
     std::shared_lock lock{store_.mutex_};
     if (closed_)
       return closed();
     std::size_t bytes = 0;
-    for (auto looks = limits.events * internal::looks_per_event; looks > 0 && page.size() < limits.events; --looks) {
+    for (auto looks = limits.events * internal::looks_per_event; looks > 0 && page.size() < limits.events;
+         --looks) {
       if (next > store_.log_.size())
         break;
       auto& event = store_.log_[next - 1];

@@ -109,7 +109,8 @@ std::optional<error> commit_writer::check_bounds(const commit& c) const {
     if (move.name.empty() || move.name.size() > max_name_size)
       return invalid("a cursor's name has 1 to 255 bytes, not " + std::to_string(move.name.size()));
   if (auto* text = find_malformed(c.metadata))
-    return invalid("the commit's metadata says " + internal::quoted(*text) + ", which is not well-formed UTF-8");
+    return invalid("the commit's metadata says " + internal::quoted(*text) +
+                   ", which is not well-formed UTF-8");
   std::size_t events = 0;
   std::size_t bytes = 0;
   for (auto& append : c.appends) {

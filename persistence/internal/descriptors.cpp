@@ -9,7 +9,8 @@ namespace eventcore::internal {
 
 namespace {
 
-void add_file(const google::protobuf::FileDescriptor& file, std::set<const google::protobuf::FileDescriptor*>& seen,
+void add_file(const google::protobuf::FileDescriptor& file,
+              std::set<const google::protobuf::FileDescriptor*>& seen,
               google::protobuf::FileDescriptorSet& out) {
   if (!seen.insert(&file).second)
     return;

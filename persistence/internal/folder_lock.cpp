@@ -47,8 +47,9 @@ result<folder_lock> folder_lock::acquire(const std::filesystem::path& dir, mode 
   {
     std::lock_guard lock{folders().mutex};
     if (!folders().open.insert(canonical).second)
-      return make_error(journal_errc::locked, "journal folder " + dir.string() + " is open already in this process (pid " +
-                                                std::to_string(::getpid()) + "); use that journal object");
+      return make_error(journal_errc::locked, "journal folder " + dir.string() +
+                                                  " is open already in this process (pid " +
+                                                  std::to_string(::getpid()) + "); use that journal object");
   }
   auto mine = std::make_shared<held>();
   mine->dir = canonical;
@@ -60,9 +61,10 @@ result<folder_lock> folder_lock::acquire(const std::filesystem::path& dir, mode 
     if (::flock(mine->fd, LOCK_EX | LOCK_NB) != 0) {
       std::array<char, 32> pid{};
       auto size = ::pread(mine->fd, pid.data(), pid.size() - 1, 0);
-      return make_error(journal_errc::locked, "journal folder " + dir.string() + " is being written by process " +
-                                                (size > 0 ? std::string{pid.data()} : std::string{"(unknown)"}) +
-                                                "; a journal has one writer at a time");
+      return make_error(journal_errc::locked,
+                        "journal folder " + dir.string() + " is being written by process " +
+                            (size > 0 ? std::string{pid.data()} : std::string{"(unknown)"}) +
+                            "; a journal has one writer at a time");
     }
     auto pid = std::to_string(::getpid());
     if (::ftruncate(mine->fd, 0) != 0 || ::pwrite(mine->fd, pid.data(), pid.size(), 0) < 0)

@@ -36,8 +36,8 @@ std::optional<file_size> size_of_file(MDB_env* env) noexcept {
   MDB_envinfo info{};
   MDB_stat stat{};
   struct stat file {};
-  if (mdb_env_get_fd(env, &size.fd) != 0 || mdb_env_info(env, &info) != 0 || mdb_env_stat(env, &stat) != 0
-      || ::fstat(size.fd, &file) != 0)
+  if (mdb_env_get_fd(env, &size.fd) != 0 || mdb_env_info(env, &info) != 0 || mdb_env_stat(env, &stat) != 0 ||
+      ::fstat(size.fd, &file) != 0)
     return std::nullopt;
   size.page = stat.ms_psize;
   size.expected = (info.me_last_pgno + 1) * size.page;
@@ -129,10 +129,11 @@ result<void> lmdb_env::check_size() const {
     return failed("cannot read the size of its data.mdb");
   if (!size->short_of_pages())
     return {};
-  const auto cut_short = "data.mdb was cut short: " + std::to_string(size->expected - size->found)
-                         + " bytes are missing at its end; ";
+  const auto cut_short = "data.mdb was cut short: " + std::to_string(size->expected - size->found) +
+                         " bytes are missing at its end; ";
   if (config_.read_only)
-    return failed(cut_short + "open it for writing if its writer was killed just now, else restore it from a backup");
+    return failed(cut_short +
+                  "open it for writing if its writer was killed just now, else restore it from a backup");
   if (::ftruncate(size->fd, static_cast<off_t>(size->expected)) != 0)
     return failed(std::string{"cannot extend data.mdb: "} + std::strerror(errno));
   if (behind_end_is_free(size->found / size->page))
@@ -183,8 +184,9 @@ result<void> lmdb_env::open_tables() {
     if (txn)
       mdb_txn_abort(txn);
     if (code == MDB_NOTFOUND || code == MDB_INCOMPATIBLE)
-      return make_error(journal_errc::cannot_open, "journal folder " + config_.dir.string() +
-                                                     ": data.mdb is an LMDB file, but no journal (no table '" + what + "')");
+      return make_error(journal_errc::cannot_open,
+                        "journal folder " + config_.dir.string() +
+                            ": data.mdb is an LMDB file, but no journal (no table '" + what + "')");
     return lmdb_error(code, "journal folder " + config_.dir.string() + ": " + what);
   };
   if (auto code = mdb_txn_begin(env_, nullptr, config_.read_only ? MDB_RDONLY : 0, &txn)) {
@@ -196,9 +198,9 @@ result<void> lmdb_env::open_tables() {
     const char* name;
     unsigned flags;
     MDB_dbi* handle;
-  } const tables[table_count] = {
-    {"meta", 0, &tables_.meta},           {"log", MDB_INTEGERKEY, &tables_.log}, {"index", 0, &tables_.index},
-    {"snapshots", 0, &tables_.snapshots}, {"cursors", 0, &tables_.cursors},      {"types", 0, &tables_.types}};
+  } const tables[table_count] = {{"meta", 0, &tables_.meta},       {"log", MDB_INTEGERKEY, &tables_.log},
+                                 {"index", 0, &tables_.index},     {"snapshots", 0, &tables_.snapshots},
+                                 {"cursors", 0, &tables_.cursors}, {"types", 0, &tables_.types}};
   if (!config_.read_only) {
     // A file that holds other tables is somebody else's.
     MDB_dbi main = 0;
@@ -262,7 +264,8 @@ result<MDB_txn*> lmdb_env::take_reader() {
   if (closed_)
     return make_error(journal_errc::closed, "the journal in " + config_.dir.string() + " is closed");
   if (!env_)
-    return make_error(journal_errc::io_error, "journal folder " + config_.dir.string() + " could not be opened again");
+    return make_error(journal_errc::io_error,
+                      "journal folder " + config_.dir.string() + " could not be opened again");
   MDB_txn* txn = nullptr;
   {
     std::lock_guard lock{pool_mutex_};

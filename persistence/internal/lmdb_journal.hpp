@@ -12,7 +12,7 @@ namespace eventcore::internal {
 using commit_function = std::function<int(MDB_txn*)>;
 
 /// `eventcore::open_lmdb_journal`, with commits that a test can make fail.
-result<std::unique_ptr<journal>> open_lmdb_journal(const std::filesystem::path& dir, const lmdb_options& options,
-                                                   commit_function commit);
+result<std::unique_ptr<journal>> open_lmdb_journal(const std::filesystem::path& dir,
+                                                   const lmdb_options& options, commit_function commit);
 
 } // namespace eventcore::internal

@@ -36,9 +36,9 @@ result<std::optional<journal_info>> read_meta(lmdb_env& env) {
       return std::optional<journal_info>{};
     if (*format != std::to_string(format_version))
       return make_error(journal_errc::wrong_format, place(env) + "it is of format version " + *format +
-                                                      ", and this program knows version " +
-                                                      std::to_string(format_version) +
-                                                      "; use a program of the matching version");
+                                                        ", and this program knows version " +
+                                                        std::to_string(format_version) +
+                                                        "; use a program of the matching version");
     auto id = uuid::parse(get(id_key).value_or(""));
     auto incarnation = uuid::parse(get(incarnation_key).value_or(""));
     auto created = number(get(created_key).value_or(""));
@@ -46,8 +46,8 @@ result<std::optional<journal_info>> read_meta(lmdb_env& env) {
       return make_error(journal_errc::cannot_open,
                         place(env) + "what it says of itself is damaged; restore it from a backup");
     return std::optional<journal_info>{
-      journal_info{format_version, *id, *incarnation, get(service_key).value_or(""),
-                   timestamp{std::chrono::microseconds{static_cast<std::int64_t>(*created)}}}};
+        journal_info{format_version, *id, *incarnation, get(service_key).value_or(""),
+                     timestamp{std::chrono::microseconds{static_cast<std::int64_t>(*created)}}}};
   });
 }
 
@@ -57,14 +57,14 @@ result<void> write_meta(lmdb_env& env, const journal_options& options) {
     return txn.error();
   auto now = options.clock ? options.clock()
                            : std::chrono::duration_cast<std::chrono::microseconds>(
-                               std::chrono::system_clock::now().time_since_epoch())
-                               .count();
+                                 std::chrono::system_clock::now().time_since_epoch())
+                                 .count();
   std::pair<std::string_view, std::string> const values[] = {
-    {format_key, std::to_string(format_version)},
-    {id_key, to_string(options.expected_id.is_nil() ? uuid::random() : options.expected_id)},
-    {incarnation_key, to_string(uuid::random())},
-    {service_key, options.service},
-    {created_key, std::to_string(now)}};
+      {format_key, std::to_string(format_version)},
+      {id_key, to_string(options.expected_id.is_nil() ? uuid::random() : options.expected_id)},
+      {incarnation_key, to_string(uuid::random())},
+      {service_key, options.service},
+      {created_key, std::to_string(now)}};
   for (auto& [name, text] : values) {
     auto key = to_val(name);
     auto value = to_val(text);
@@ -85,7 +85,8 @@ result<journal_info> load_meta(lmdb_env& env) {
   if (!found)
     return found.error();
   if (!*found)
-    return make_error(journal_errc::cannot_open, place(env) + "it was created, but never finished; open it for writing");
+    return make_error(journal_errc::cannot_open,
+                      place(env) + "it was created, but never finished; open it for writing");
   return **std::move(found);
 }
 
@@ -101,8 +102,8 @@ result<journal_info> load_or_create_meta(lmdb_env& env, const journal_options& o
   auto info = **std::move(found);
   if (!options.expected_id.is_nil() && info.id != options.expected_id)
     return make_error(journal_errc::wrong_journal, place(env) + "it holds journal " + to_string(info.id) +
-                                                     ", but journal " + to_string(options.expected_id) +
-                                                     " was expected; check the folder");
+                                                       ", but journal " + to_string(options.expected_id) +
+                                                       " was expected; check the folder");
   return info;
 }
 

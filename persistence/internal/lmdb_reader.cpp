@@ -29,8 +29,9 @@ public:
       std::memcpy(&found, key.mv_data, sizeof(found));
     if (code == MDB_NOTFOUND || (code == 0 && found != position)) {
       last_ = 0;
-      return make_error(journal_errc::corrupt, "the log has no record at position " + std::to_string(position) +
-                                                 "; restore the journal from a backup");
+      return make_error(journal_errc::corrupt, "the log has no record at position " +
+                                                   std::to_string(position) +
+                                                   "; restore the journal from a backup");
     }
     if (code != 0) {
       last_ = 0;
@@ -59,7 +60,8 @@ std::uint64_t load_u64(std::string_view bytes) {
 }
 
 error damaged(const std::string& what) {
-  return make_error(journal_errc::corrupt, what + " is damaged: its checksum does not match; restore the journal from a backup");
+  return make_error(journal_errc::corrupt,
+                    what + " is damaged: its checksum does not match; restore the journal from a backup");
 }
 
 } // namespace
@@ -101,7 +103,8 @@ result<log_position> last_position(MDB_txn* txn, const lmdb_tables& tables) {
   return load_u64(to_view(key));
 }
 
-result<void> extend_tail(MDB_txn* txn, const lmdb_tables& tables, tail_index& tail, log_position head, bool strict) {
+result<void> extend_tail(MDB_txn* txn, const lmdb_tables& tables, tail_index& tail, log_position head,
+                         bool strict) {
   log_cursor log{txn, tables};
   std::vector<std::uint64_t> hashes;
   for (auto position = tail.covered().head + 1; position <= head; ++position) {
@@ -111,9 +114,10 @@ result<void> extend_tail(MDB_txn* txn, const lmdb_tables& tables, tail_index& ta
     auto key = peek_record(*value, position);
     auto stream = key ? key->stream : guess_stream(*value);
     if (strict && !stream_id::parse(stream))
-      return make_error(journal_errc::corrupt, key.error().message() +
-                                                 " (which stream it belongs to cannot be told, so no stream can be "
-                                                 "written safely)");
+      return make_error(journal_errc::corrupt,
+                        key.error().message() +
+                            " (which stream it belongs to cannot be told, so no stream can be "
+                            "written safely)");
     hashes.push_back(hash_of(stream));
   }
   tail.append(hashes);
@@ -126,28 +130,29 @@ template <class F>
 auto lmdb_reader::with_view(F&& f) -> decltype(f(std::declval<view&>())) {
   using answer = decltype(f(std::declval<view&>()));
   for (;;) {
-    std::optional<answer> done = env_.read([&](MDB_txn* txn, const lmdb_tables& tables) -> std::optional<answer> {
-      auto runs = load_runs(txn, tables);
-      if (!runs)
-        return answer{runs.error()};
-      auto head = last_position(txn, tables);
-      if (!head)
-        return answer{head.error()};
-      view v{txn, tables, *std::move(runs), *head};
-      if (owner_ == tail_owner::reader) {
-        if (auto caught_up = catch_up(v); !caught_up)
-          return answer{caught_up.error()};
-      }
-      auto tail = tail_.covered();
-      // The writer turned the tail into a run that this transaction is too old to see.
-      if (tail.base > v.indexed())
-        return std::nullopt;
-      v.head = std::min(v.head, std::max(tail.head, v.indexed()));
-      auto found = f(v);
-      if (tail_.covered().base > v.indexed())
-        return std::nullopt;
-      return found;
-    });
+    std::optional<answer> done =
+        env_.read([&](MDB_txn* txn, const lmdb_tables& tables) -> std::optional<answer> {
+          auto runs = load_runs(txn, tables);
+          if (!runs)
+            return answer{runs.error()};
+          auto head = last_position(txn, tables);
+          if (!head)
+            return answer{head.error()};
+          view v{txn, tables, *std::move(runs), *head};
+          if (owner_ == tail_owner::reader) {
+            if (auto caught_up = catch_up(v); !caught_up)
+              return answer{caught_up.error()};
+          }
+          auto tail = tail_.covered();
+          // The writer turned the tail into a run that this transaction is too old to see.
+          if (tail.base > v.indexed())
+            return std::nullopt;
+          v.head = std::min(v.head, std::max(tail.head, v.indexed()));
+          auto found = f(v);
+          if (tail_.covered().base > v.indexed())
+            return std::nullopt;
+          return found;
+        });
     if (done)
       return *std::move(done);
   }
@@ -273,10 +278,11 @@ result<void> lmdb_reader::read_stream(stream_cursor& where, event_page& page, re
           continue;
         }
         if (event.version > where.next) {
-          auto why = make_error(journal_errc::corrupt,
-                                "stream " + where.stream.str() + " has no version " + std::to_string(where.next) +
-                                  " (position " + std::to_string(position) + " holds version " +
-                                  std::to_string(event.version) + "); restore the journal from a backup");
+          auto why =
+              make_error(journal_errc::corrupt,
+                         "stream " + where.stream.str() + " has no version " + std::to_string(where.next) +
+                             " (position " + std::to_string(position) + " holds version " +
+                             std::to_string(event.version) + "); restore the journal from a backup");
           page.pop_back();
           return damaged(why, position - 1);
         }
@@ -299,8 +305,8 @@ result<stream_head> lmdb_reader::head_of(const stream_id& stream) {
   return with_view([&](view& v) { return find_head(v, stream); });
 }
 
-result<stream_head> lmdb_reader::head_of(MDB_txn* txn, const lmdb_tables& tables, const std::vector<index_run>& runs,
-                                         const stream_id& stream) {
+result<stream_head> lmdb_reader::head_of(MDB_txn* txn, const lmdb_tables& tables,
+                                         const std::vector<index_run>& runs, const stream_id& stream) {
   view v{txn, tables, runs, tail_.covered().head};
   return find_head(v, stream);
 }
@@ -439,7 +445,8 @@ result<void> lmdb_reader::read_log(log_position& next, event_page& page, const l
     bool all = admits_all(filter);
     log_cursor log{txn, tables};
     std::size_t bytes = 0;
-    for (auto looks = limits.events * looks_per_event; looks > 0 && page.size() < limits.events; --looks, ++next) {
+    for (auto looks = limits.events * looks_per_event; looks > 0 && page.size() < limits.events;
+         --looks, ++next) {
       if (next > *head)
         return {};
       auto value = log.at(next);

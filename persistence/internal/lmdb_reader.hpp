@@ -53,7 +53,8 @@ private:
 
   result<void> find_positions(view& v, std::uint64_t hash, log_position after, std::size_t limit,
                               std::vector<log_position>& out);
-  result<log_position> find_start(view& v, std::uint64_t hash, const stream_id& stream, stream_version version);
+  result<log_position> find_start(view& v, std::uint64_t hash, const stream_id& stream,
+                                  stream_version version);
   result<stream_head> find_head(view& v, const stream_id& stream);
   result<stream_head> find_head_slowly(view& v, std::uint64_t hash, const std::string& stream);
 
@@ -68,7 +69,8 @@ result<log_position> last_position(MDB_txn* txn, const lmdb_tables& tables);
 
 /// Reads the log behind `tail` into it, up to `head`. A damaged record is indexed by the stream that it names.
 /// Error: `corrupt`, if one names none and `strict`.
-result<void> extend_tail(MDB_txn* txn, const lmdb_tables& tables, tail_index& tail, log_position head, bool strict);
+result<void> extend_tail(MDB_txn* txn, const lmdb_tables& tables, tail_index& tail, log_position head,
+                         bool strict);
 
 // -- the forms of small values, shared with the store -----------------------------------------------------------------
 

@@ -30,8 +30,9 @@ result<void> lmdb_store::load() {
       return index;
     if (index_.covered() > *head)
       return make_error(journal_errc::corrupt, "the stream index goes up to position " +
-                                                 std::to_string(index_.covered()) + ", but the log ends at " +
-                                                 std::to_string(*head) + "; restore the journal from a backup");
+                                                   std::to_string(index_.covered()) +
+                                                   ", but the log ends at " + std::to_string(*head) +
+                                                   "; restore the journal from a backup");
     head_ = *head;
     tail_.reset(index_.covered());
     return extend_tail(txn, tables, tail_, *head, true);
@@ -64,14 +65,16 @@ result<void> lmdb_store::begin() {
 result<void> lmdb_store::check_disk() {
   struct statvfs disk {};
   if (::statvfs(env_.dir().c_str(), &disk) != 0)
-    return make_error(journal_errc::io_error, "journal folder " + env_.dir().string() + ": " + std::strerror(errno));
+    return make_error(journal_errc::io_error,
+                      "journal folder " + env_.dir().string() + ": " + std::strerror(errno));
   auto free_bytes = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
   if (free_bytes >= reserve_disk_bytes_)
     return {};
-  return make_error(journal_errc::disk_full, "journal folder " + env_.dir().string() + ": the disk has " +
-                                               std::to_string(free_bytes >> 20) + " MiB left, and " +
-                                               std::to_string(reserve_disk_bytes_ >> 20) +
-                                               " MiB are kept in reserve; nothing was written. Free some space");
+  return make_error(journal_errc::disk_full,
+                    "journal folder " + env_.dir().string() + ": the disk has " +
+                        std::to_string(free_bytes >> 20) + " MiB left, and " +
+                        std::to_string(reserve_disk_bytes_ >> 20) +
+                        " MiB are kept in reserve; nothing was written. Free some space");
 }
 
 result<stream_version> lmdb_store::version_of(const stream_id& stream) {
@@ -109,7 +112,8 @@ result<void> lmdb_store::append(const stream_id& stream, stream_version version,
   return {};
 }
 
-result<void> lmdb_store::put(MDB_dbi table, std::string_view key, std::string_view content, const char* what) {
+result<void> lmdb_store::put(MDB_dbi table, std::string_view key, std::string_view content,
+                             const char* what) {
   auto k = to_val(key);
   auto sealed = seal(content);
   auto v = to_val(sealed);
