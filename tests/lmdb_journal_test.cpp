@@ -199,7 +199,8 @@ BOOST_AUTO_TEST_CASE(the_database_of_another_program_is_left_alone) {
   BOOST_TEST((folder.content() == before));
 }
 
-/// However much is missing at its end: an error, never a crash, and nothing is changed.
+/// However much is missing at its end: an error, never a crash, and nothing is changed. A writer may accept a file that lacks
+/// nothing but free pages, which can lie at the end; then every event is there.
 BOOST_AUTO_TEST_CASE(a_journal_that_was_cut_is_refused) {
   journal_folder folder;
   {
@@ -211,7 +212,13 @@ BOOST_AUTO_TEST_CASE(a_journal_that_was_cut_is_refused) {
                     whole.size() / 2, whole.size() / 10, std::size_t{12'288}, std::size_t{8'192},
                     std::size_t{8'191}, std::size_t{4'096}, std::size_t{200}}) {
     folder.replace_content(whole.substr(0, size));
-    folder.refused(journal_errc::cannot_open);
+    must_fail(open_lmdb_journal_reader(folder.path), journal_errc::cannot_open);
+    auto opened = open_lmdb_journal(folder.path);
+    if (opened && whole.size() - size <= 100'000) {
+      BOOST_TEST(read_log(**opened).size() == 20'000u);
+      continue;
+    }
+    check_contains(must_fail(opened, journal_errc::cannot_open), folder.path.string());
     BOOST_TEST(fs::file_size(folder.data) == size);
   }
   folder.replace_content(whole);
