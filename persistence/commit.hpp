@@ -54,6 +54,8 @@ struct stream_append {
   stream_id stream;
   expected_version expected;
   std::vector<new_event> events;
+  /// Stored with the first event, of which there must be one if the key is not empty.
+  saved_answer answer{};
 };
 
 /// Moves a cursor by compare-and-set: from `expected` (0: the cursor does not exist yet) to `position`.

@@ -40,6 +40,8 @@ public:
       return "the journal is closed";
     case journal_errc::io_error:
       return "reading the journal failed";
+    case journal_errc::not_owned:
+      return "the stream belongs to another service";
     }
     return "unknown journal error " + std::to_string(code);
   }

@@ -41,6 +41,8 @@ enum class journal_errc : std::uint8_t {
   closed,
   /// The operating system or LMDB refused a read.
   io_error,
+  /// The stream's category belongs to another service than the journal's (spec 1): nothing was written.
+  not_owned,
 };
 
 const std::error_category& journal_category() noexcept;

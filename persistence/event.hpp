@@ -37,6 +37,12 @@ struct event_metadata {
   friend bool operator==(const event_metadata&, const event_metadata&) = default;
 };
 
+/// What a command with an idempotency key was answered, kept with its events so that a repeat gets the same answer.
+struct saved_answer {
+  std::string key;     ///< UTF-8, at most 255 bytes; empty: there is none
+  std::string content; ///< in a form of the writer's own
+};
+
 /// An event that is to be appended.
 struct new_event {
   /// The payload's Protobuf type. Its full name is the event's type name, and its descriptor is stored in the journal.
@@ -58,6 +64,8 @@ struct recorded_event {
   timestamp occurred_at;
   std::string payload;
   event_metadata metadata;
+  saved_answer
+      answer; ///< of the command that persisted the event; with the first of its events in this stream
 };
 
 /// A page of events, filled by the journal's reads. Use one page again and again: its events keep their memory.

@@ -36,6 +36,9 @@ struct journal_options {
 
   /// Owner of the journal; written when it is created. Empty: not said.
   std::string service;
+  /// The categories of streams that the service owns (spec 1). A commit with events for a stream of any other is refused
+  /// with `not_owned`. Empty: all.
+  std::vector<std::string> categories;
   /// Refuse to open any other journal than this one. Nil: any.
   uuid expected_id;
 
@@ -231,7 +234,7 @@ public:
   virtual result<writer_credit> reserve(std::size_t bytes = 1'024) = 0;
 
   /// Queues `c`. The answer comes through `listener->on_commit(ticket, ...)`, always, exactly once; before `submit` returns
-  /// when the commit breaks a bound (`invalid_argument`, `too_large`, `closed`). Other answers: success, `conflict`,
+  /// when the commit breaks a bound (`invalid_argument`, `too_large`, `not_owned`, `closed`). Other answers: success, `conflict`,
   /// `epoch_closed`, `disk_full`, `outcome_unknown`. An empty `listener` is allowed.
   virtual void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
                       std::uint64_t ticket) = 0;

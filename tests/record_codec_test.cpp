@@ -25,11 +25,12 @@ struct content {
   timestamp occurred_at;
   stream_version version = 1;
   log_position position = 1;
+  saved_answer answer;
 };
 
 std::string encode(const content& c) {
   std::string body;
-  internal::encode_body(body, c.id, c.stream, c.event, c.metadata, c.occurred_at);
+  internal::encode_body(body, c.id, c.stream, c.event, c.metadata, c.occurred_at, c.answer);
   std::string value(internal::record_size(body.size(), c.version), '?');
   internal::finish_record(value, body, c.version, c.position);
   return value;

@@ -14,6 +14,7 @@ namespace eventcore::internal {
 
 namespace {
 
+const saved_answer no_answer;
 constexpr std::size_t max_name_size = 255;
 constexpr std::size_t max_type_name_size = 400;
 constexpr std::size_t kept_batch_bytes = 32u << 20;
@@ -95,6 +96,11 @@ void commit_writer::give_back(std::size_t bytes) noexcept {
   pending_bytes_.fetch_sub(bytes);
 }
 
+bool commit_writer::owns(std::string_view category) const {
+  return options_.categories.empty() ||
+         std::ranges::find(options_.categories, category) != options_.categories.end();
+}
+
 std::optional<error> commit_writer::check_bounds(const commit& c) const {
   auto invalid = [](std::string why) { return make_error(journal_errc::invalid_argument, std::move(why)); };
   if (c.appends.empty() && c.cursors.empty())
@@ -115,6 +121,20 @@ std::optional<error> commit_writer::check_bounds(const commit& c) const {
   std::size_t bytes = 0;
   for (auto& append : c.appends) {
     events += append.events.size();
+    if (auto& key = append.answer.key; !key.empty()) {
+      if (key.size() > max_name_size || !is_utf8(key))
+        return invalid("an answer's key is UTF-8 of at most 255 bytes, not " + internal::quoted(key));
+      if (append.events.empty())
+        return invalid("the answer for key " + internal::quoted(key) + " has no event in stream " +
+                       append.stream.str() + " to be stored with");
+    }
+    if (!append.events.empty() && !owns(append.stream.category()))
+      return make_error(journal_errc::not_owned,
+                        "stream " + append.stream.str() + " belongs to another service: " +
+                            (options_.service.empty() ? std::string{"this journal"} : options_.service) +
+                            " does not own the category " + std::string{append.stream.category()} +
+                            "; add it to the journal's categories, or send the command to its owner");
+    bytes += append.answer.key.size() + append.answer.content.size();
     for (auto& event : append.events) {
       if (event.type == nullptr)
         return invalid("an event for stream " + append.stream.str() + " has no type");
@@ -176,7 +196,9 @@ void commit_writer::submit(commit c, writer_credit credit, std::shared_ptr<commi
   for (auto& append : c.appends)
     for (auto& event : append.events) {
       auto before = bodies.size();
-      encode_body(bodies, ids_.next(), append.stream, event, c.metadata, occurred_at);
+      const bool first = &event == &append.events.front();
+      encode_body(bodies, ids_.next(), append.stream, event, c.metadata, occurred_at,
+                  first ? append.answer : no_answer);
       events.push_back({event.type, bodies.size() - before});
     }
   job j;

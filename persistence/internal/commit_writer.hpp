@@ -89,6 +89,7 @@ private:
 
   // -- the callers' side --
   void give_back(std::size_t bytes) noexcept override;
+  bool owns(std::string_view category) const;
   std::optional<error> check_bounds(const commit& c) const;
   void enqueue(job j, commit&& content, std::string_view bodies, const std::vector<event_item>& events);
 

@@ -41,6 +41,8 @@ constexpr std::uint32_t occurred_at_tag =
     wire::MakeTag(Record::kOccurredAtUsFieldNumber, wire::WIRETYPE_FIXED64);
 constexpr std::uint32_t metadata_tag = bytes_tag(Record::kMetadataFieldNumber);
 constexpr std::uint32_t payload_tag = bytes_tag(Record::kPayloadFieldNumber);
+constexpr std::uint32_t answer_key_tag = bytes_tag(Record::kAnswerKeyFieldNumber);
+constexpr std::uint32_t answer_tag = bytes_tag(Record::kAnswerFieldNumber);
 constexpr std::uint32_t version_tag = wire::MakeTag(Record::kVersionFieldNumber, wire::WIRETYPE_VARINT);
 constexpr std::uint32_t position_tag = wire::MakeTag(Record::kPositionFieldNumber, wire::WIRETYPE_FIXED64);
 
@@ -196,6 +198,8 @@ struct record_view {
   std::uint64_t occurred_at_us = 0;
   std::string_view metadata;
   std::string_view payload;
+  std::string_view answer_key;
+  std::string_view answer;
   stream_version version = 0;
   log_position position = 0;
 };
@@ -225,6 +229,12 @@ bool parse(std::string_view message, record_view& out) noexcept {
       break;
     case payload_tag:
       out.payload = field.bytes();
+      break;
+    case answer_key_tag:
+      out.answer_key = field.bytes();
+      break;
+    case answer_tag:
+      out.answer = field.bytes();
       break;
     case version_tag:
       out.version = field.number();
@@ -321,7 +331,7 @@ result<void> verify(std::string_view value, log_position expected_position, reco
 } // namespace
 
 void encode_body(std::string& out, const event_id& id, const stream_id& stream, const new_event& event,
-                 const event_metadata& metadata, timestamp occurred_at) {
+                 const event_metadata& metadata, timestamp occurred_at, const saved_answer& answer) {
   const std::string_view id_bytes{reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()};
   const std::string& type = event.type->full_name();
   const auto occurred_at_us = static_cast<std::uint64_t>(occurred_at.time_since_epoch().count());
@@ -332,7 +342,7 @@ void encode_body(std::string& out, const event_id& id, const stream_id& stream, 
   out.resize(start + bytes_size(id_bytes.size()) + bytes_size(stream.str().size()) + bytes_size(type.size()) +
              (says_schema_version ? 1 + CodedOutputStream::VarintSize32(event.schema_version) : 0) + 1 +
              sizeof(occurred_at_us) + (meta_size > 0 ? bytes_size(meta_size) : 0) +
-             optional_size(event.payload));
+             optional_size(event.payload) + optional_size(answer.key) + optional_size(answer.content));
   char* at = out.data() + start;
   at = put_bytes(at, event_id_tag, id_bytes);
   at = put_bytes(at, stream_tag, stream.str());
@@ -343,6 +353,8 @@ void encode_body(std::string& out, const event_id& id, const stream_id& stream, 
   if (meta_size > 0)
     at = put_metadata(put_varint(put_tag(at, metadata_tag), meta_size), metadata);
   at = put_optional(at, payload_tag, event.payload);
+  at = put_optional(at, answer_key_tag, answer.key);
+  at = put_optional(at, answer_tag, answer.content);
   assert(at == out.data() + out.size());
 }
 
@@ -386,6 +398,8 @@ result<void> decode_record(std::string_view value, log_position expected_positio
   out.schema_version = std::max(record.schema_version, 1u);
   out.occurred_at = timestamp{std::chrono::microseconds{static_cast<std::int64_t>(record.occurred_at_us)}};
   out.payload = record.payload;
+  out.answer.key = record.answer_key;
+  out.answer.content = record.answer;
   if (!parse_metadata(record.metadata, out.metadata))
     return corrupt(expected_position, record, "its metadata cannot be read");
   return {};

@@ -12,9 +12,9 @@
 /// work that does not need the event's place is done by the thread that submits. Thread-safe.
 namespace eventcore::internal {
 
-/// Appends to `out` what the submitter knows of a record: its fields 1 to 7.
+/// Appends to `out` what the submitter knows of a record: its fields 1 to 7, 10 and 11.
 void encode_body(std::string& out, const event_id& id, const stream_id& stream, const new_event& event,
-                 const event_metadata& metadata, timestamp occurred_at);
+                 const event_metadata& metadata, timestamp occurred_at, const saved_answer& answer = {});
 
 /// The checksum, and the fields that `finish_record` adds at most: tag and varint of the version, tag and
 /// fixed64 of the position.
