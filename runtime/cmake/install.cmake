@@ -8,6 +8,10 @@ foreach(module persistence actors runtime)
   file(GLOB headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${module}/*.hpp")
   install(FILES ${headers} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/eventcore/${module}")
 endforeach()
+install(FILES
+  "${PROJECT_SOURCE_DIR}/persistence/options.proto"
+  "${PROJECT_BINARY_DIR}/generated_public/eventcore/persistence/options.pb.h"
+  DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/eventcore/persistence")
 
 install(TARGETS eventcore_persistence eventcore_actors eventcore_runtime EXPORT eventcore
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
@@ -18,7 +22,8 @@ install(TARGETS eventcore_cli RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/eventcore")
 install(EXPORT eventcore NAMESPACE eventcore:: FILE eventcoreTargets.cmake DESTINATION "${package_dir}")
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/eventcoreConfig.cmake.in"
-  "${PROJECT_BINARY_DIR}/eventcoreConfig.cmake" INSTALL_DESTINATION "${package_dir}")
+  "${PROJECT_BINARY_DIR}/eventcoreConfig.cmake" INSTALL_DESTINATION "${package_dir}"
+  PATH_VARS CMAKE_INSTALL_INCLUDEDIR)
 # Before 1.0 a minor version may change interfaces.
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/eventcoreConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
 install(FILES

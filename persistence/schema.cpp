@@ -1,0 +1,33 @@
+#include <eventcore/persistence/schema.hpp>
+
+#include <eventcore/persistence/options.pb.h>
+
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/descriptor.pb.h>
+
+#include <algorithm>
+
+namespace eventcore {
+
+namespace {
+
+/// Parsed again: in a pool of its own, the extensions may be unknown fields.
+google::protobuf::MessageOptions options_of(const google::protobuf::Descriptor& type) {
+  google::protobuf::MessageOptions options;
+  options.ParsePartialFromString(type.options().SerializePartialAsString());
+  return options;
+}
+
+} // namespace
+
+std::uint32_t schema_version_of(const google::protobuf::Descriptor& type) {
+  return std::max(options_of(type).GetExtension(schema_version), 1u);
+}
+
+std::vector<std::string> former_names_of(const google::protobuf::Descriptor& type) {
+  const auto options = options_of(type);
+  const auto& names = options.GetRepeatedExtension(formerly);
+  return {names.begin(), names.end()};
+}
+
+} // namespace eventcore
