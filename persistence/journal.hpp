@@ -98,11 +98,15 @@ struct log_filter {
   std::vector<std::string> types;
 };
 
-/// A saved state of a stream's entity.
+/// A saved state of a stream, which spares its readers the events before: an optimisation, which may be missing or be
+/// deleted at any time.
 struct snapshot {
   stream_version version = 0;
-  std::string type; ///< the user's name for form and version of `state`
-  std::string state;
+  log_position position = 0; ///< of the event at `version`
+  std::string
+      type; ///< name of the state's form, 1 to 255 bytes; each form of a stream has snapshots of its own
+  std::uint32_t type_version = 0; ///< of that form; only the user compares it
+  std::string state;              ///< 16 MiB at most
 };
 
 /// A type of which at least one event was written, with what is needed to decode it.
@@ -146,8 +150,9 @@ public:
   /// All forms of all types ever written, ordered by name, then by first position.
   virtual result<std::vector<event_type_info>> event_types() = 0;
 
-  /// The newest snapshot of a stream with a version of at most `up_to`.
-  virtual result<std::optional<snapshot>> load_snapshot(const stream_id& stream,
+  /// The newest snapshot of this stream and type with a version of at most `up_to`, including those that are still queued to
+  /// be written. Passes over damaged ones. What cannot be read is not there; the only error is `closed`.
+  virtual result<std::optional<snapshot>> load_snapshot(const stream_id& stream, const std::string& type,
                                                         stream_version up_to = ~stream_version{0}) = 0;
 
   /// A cursor's position; 0 if there is none of that name.
@@ -218,6 +223,10 @@ struct journal_stats {
   std::uint64_t transactions = 0; ///< write transactions, one sync each
   std::size_t pending_commits = 0;
   std::size_t pending_bytes = 0;
+  std::uint64_t snapshots_written =
+      0; ///< one replaced while it was queued is counted neither here nor as dropped
+  std::uint64_t snapshots_dropped = 0;
+  std::uint64_t snapshots_damaged = 0; ///< how often `load_snapshot` passed over a damaged one
 };
 
 /// A journal: the durable total order of all events of one node. Thread-safe unless said otherwise.
@@ -242,20 +251,27 @@ public:
   /// Reserves, submits and waits. Not for the writer thread, and not for `writer_mode::stepped`. Errors: those of both.
   result<committed> commit_and_wait(commit c);
 
-  /// Replaces the snapshot of this version, durably, when it returns. Keeps older ones. Waits for the writer, as
-  /// `commit_and_wait` does.
-  virtual result<void> save_snapshot(const stream_id& stream, const snapshot& s) = 0;
+  /// Queues `s` to be written and returns at once. It replaces the one of the same stream, type and version; once it is
+  /// written, the newest `keep` (at least 1) snapshots of this stream and type are kept and older ones deleted. The caller
+  /// sees to it that the events up to `s.version` are durable.
+  ///
+  /// Never an error: a snapshot is dropped, and counted, if it breaks a bound, if 65,536 of them or 64 MiB wait already, if
+  /// the disk is full or the write fails, and if the journal is closed.
+  virtual void save_snapshot(const stream_id& stream, snapshot s, std::size_t keep = 2) = 0;
+
+  /// Returns when what was queued before is written durably or dropped. In `writer_mode::stepped` it writes that itself.
+  virtual void flush_snapshots() = 0;
 
   /// Calls `on_durable(head)` on the writer thread after each transaction that wrote events. It must not block or throw.
   virtual tail_subscription follow_tail(std::function<void(log_position)> on_durable) = 0;
 
   virtual journal_stats stats() const = 0;
 
-  /// Does what the writer thread would do next: one transaction with what waits now. Returns the number of commits
-  /// answered. Only for `writer_mode::stepped`; one thread at a time.
+  /// Does what the writer thread would do next: one transaction with what waits now, and one with the queued snapshots.
+  /// Returns the number of commits answered. Only for `writer_mode::stepped`; one thread at a time.
   virtual std::size_t step() = 0;
 
-  /// Refuses new commits, finishes those that wait, and releases the files. Later calls answer `closed`. Idempotent.
+  /// Refuses new commits, finishes those that wait and the queued snapshots, and releases the files. Later calls answer `closed`. Idempotent.
   virtual void close() = 0;
 };
 

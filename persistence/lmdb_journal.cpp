@@ -5,13 +5,10 @@
 #include <eventcore/persistence/internal/lmdb_journal.hpp>
 #include <eventcore/persistence/internal/lmdb_meta.hpp>
 #include <eventcore/persistence/internal/lmdb_store.hpp>
+#include <eventcore/persistence/internal/snapshot_store.hpp>
 
-#include <cerrno>
 #include <cstring>
 #include <memory>
-
-#include <fcntl.h>
-#include <unistd.h>
 
 namespace eventcore {
 
@@ -54,16 +51,6 @@ result<bool> inspect(const std::filesystem::path& dir) {
   return false;
 }
 
-result<void> sync_folder(const std::filesystem::path& dir) {
-  const auto fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const auto code = fd < 0 || ::fsync(fd) != 0 ? errno : 0;
-  if (fd >= 0)
-    ::close(fd);
-  if (code != 0)
-    return cannot_open(dir, std::string{"cannot be synced: "} + std::strerror(code));
-  return {};
-}
-
 /// Makes the data file of a new journal aside and moves it to its place when all of it is durable: LMDB does
 /// not sync the first pages of a file before it relies on them, so that a power loss would leave a file that
 /// it refuses.
@@ -86,10 +73,9 @@ result<void> create_data_file(const std::filesystem::path& dir, const lmdb_optio
   std::filesystem::rename(aside / data_file, dir / data_file, failed);
   if (failed)
     return cannot_open(dir, "cannot be written: " + failed.message());
-  if (auto synced = sync_folder(dir); !synced)
-    return synced;
-  if (auto synced = sync_folder(std::filesystem::absolute(dir).parent_path()); !synced)
-    return synced;
+  for (auto& folder : {dir, std::filesystem::absolute(dir).parent_path()})
+    if (auto code = internal::sync_folder(folder))
+      return cannot_open(folder, std::string{"cannot be synced: "} + std::strerror(code));
   std::filesystem::remove_all(aside, failed); // what stays is removed by the next creation
   return {};
 }
@@ -103,7 +89,12 @@ public:
       , info_{std::move(info)}
       , options_{options}
       , reader_{*env_, tail_, lmdb_reader::tail_owner::writer}
-      , store_{*env_, tail_, reader_, options.reserve_disk_bytes} {}
+      , store_{*env_, tail_, reader_, options.reserve_disk_bytes}
+      , snapshots_{info_,
+                   {.journal_dir = env_->dir(),
+                    .map_bytes = options.map_bytes,
+                    .reserve_disk_bytes = options.reserve_disk_bytes},
+                   options.writer} {}
 
   ~lmdb_journal() override { close(); }
 
@@ -147,8 +138,9 @@ public:
 
   result<std::vector<event_type_info>> event_types() override { return reader_.event_types(); }
 
-  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, stream_version up_to) override {
-    return reader_.load_snapshot(stream, up_to);
+  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, const std::string& type,
+                                                stream_version up_to) override {
+    return snapshots_.load(stream, type, up_to);
   }
 
   result<log_position> load_cursor(const std::string& name) override {
@@ -163,20 +155,32 @@ public:
     writer_->submit(std::move(c), std::move(credit), std::move(listener), ticket);
   }
 
-  result<void> save_snapshot(const stream_id& stream, const snapshot& s) override {
-    return writer_->save_snapshot(stream, s);
+  void save_snapshot(const stream_id& stream, snapshot s, std::size_t keep) override {
+    snapshots_.save(stream, std::move(s), keep);
   }
+
+  void flush_snapshots() override { snapshots_.flush(); }
 
   tail_subscription follow_tail(std::function<void(log_position)> on_durable) override {
     return writer_->follow_tail(std::move(on_durable));
   }
 
-  journal_stats stats() const override { return writer_->stats(); }
-  std::size_t step() override { return writer_->step(); }
+  journal_stats stats() const override {
+    auto stats = writer_->stats();
+    snapshots_.add_to(stats);
+    return stats;
+  }
+
+  std::size_t step() override {
+    auto answered = writer_->step();
+    snapshots_.step();
+    return answered;
+  }
 
   void close() override {
     if (writer_)
       writer_->close();
+    snapshots_.close();
     env_->close();
     lock_.reset();
   }
@@ -189,6 +193,7 @@ private:
   internal::tail_index tail_;
   lmdb_reader reader_;
   internal::lmdb_store store_;
+  internal::snapshot_store snapshots_;
   std::optional<internal::commit_writer> writer_;
 };
 
@@ -198,7 +203,8 @@ public:
       : lock_{std::move(lock)}
       , env_{std::move(env)}
       , info_{std::move(info)}
-      , reader_{*env_, tail_, lmdb_reader::tail_owner::reader} {}
+      , reader_{*env_, tail_, lmdb_reader::tail_owner::reader}
+      , snapshots_{info_, {.journal_dir = env_->dir(), .read_only = true}} {}
 
   const journal_info& info() const noexcept override { return info_; }
   result<log_position> head() override { return reader_.head(); }
@@ -219,8 +225,9 @@ public:
 
   result<std::vector<event_type_info>> event_types() override { return reader_.event_types(); }
 
-  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, stream_version up_to) override {
-    return reader_.load_snapshot(stream, up_to);
+  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, const std::string& type,
+                                                stream_version up_to) override {
+    return snapshots_.find(stream, type, up_to);
   }
 
   result<log_position> load_cursor(const std::string& name) override { return reader_.load_cursor(name); }
@@ -231,6 +238,7 @@ private:
   journal_info info_;
   internal::tail_index tail_;
   lmdb_reader reader_;
+  internal::snapshot_env snapshots_;
 };
 
 } // namespace

@@ -3,6 +3,7 @@
 #include <eventcore/persistence/internal/commit_writer.hpp>
 #include <eventcore/persistence/internal/log_filter.hpp>
 #include <eventcore/persistence/internal/record_codec.hpp>
+#include <eventcore/persistence/internal/snapshot_bounds.hpp>
 
 #include <map>
 #include <shared_mutex>
@@ -42,12 +43,6 @@ public:
     return {};
   }
 
-  result<void> put_snapshot(const stream_id& stream, const snapshot& s) override {
-    std::unique_lock lock{mutex_};
-    snapshots_[stream.str()].insert_or_assign(s.version, s);
-    return {};
-  }
-
   result<void> put_event_type(const event_type_info& type) override {
     std::unique_lock lock{mutex_};
     for (auto& known : types_)
@@ -82,7 +77,6 @@ public:
   std::vector<recorded_event> log_;
   std::map<std::string, std::vector<log_position>> streams_;
   std::map<std::string, log_position> cursors_;
-  std::map<std::string, std::map<stream_version, snapshot>> snapshots_;
   std::vector<event_type_info> types_;
 
 private:
@@ -190,12 +184,13 @@ public:
     return store_.types_;
   }
 
-  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, stream_version up_to) override {
+  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, const std::string& type,
+                                                stream_version up_to) override {
     std::shared_lock lock{store_.mutex_};
     if (closed_)
       return closed();
-    auto i = store_.snapshots_.find(stream.str());
-    if (i == store_.snapshots_.end())
+    auto i = snapshots_.find({stream.str(), type});
+    if (i == snapshots_.end())
       return std::optional<snapshot>{};
     auto after = i->second.upper_bound(up_to);
     if (after == i->second.begin())
@@ -219,15 +214,33 @@ public:
     writer_.submit(std::move(c), std::move(credit), std::move(listener), ticket);
   }
 
-  result<void> save_snapshot(const stream_id& stream, const snapshot& s) override {
-    return writer_.save_snapshot(stream, s);
+  void save_snapshot(const stream_id& stream, snapshot s, std::size_t keep) override {
+    std::unique_lock lock{store_.mutex_};
+    if (closed_ || !internal::keeps_bounds(s)) {
+      ++snapshots_dropped_;
+      return;
+    }
+    auto& kept = snapshots_[{stream.str(), s.type}];
+    auto version = s.version;
+    kept.insert_or_assign(version, std::move(s));
+    while (kept.size() > std::max<std::size_t>(keep, 1))
+      kept.erase(kept.begin());
+    ++snapshots_written_;
   }
+
+  void flush_snapshots() override {}
 
   tail_subscription follow_tail(std::function<void(log_position)> on_durable) override {
     return writer_.follow_tail(std::move(on_durable));
   }
 
-  journal_stats stats() const override { return writer_.stats(); }
+  journal_stats stats() const override {
+    auto stats = writer_.stats();
+    std::shared_lock lock{store_.mutex_};
+    stats.snapshots_written = snapshots_written_;
+    stats.snapshots_dropped = snapshots_dropped_;
+    return stats;
+  }
   std::size_t step() override { return writer_.step(); }
 
   void close() override {
@@ -245,7 +258,12 @@ private:
 
   journal_info info_;
   memory_store store_;
-  bool closed_ = false; // guarded by the store's mutex
+  // Guarded by the store's mutex.
+  bool closed_ = false;
+  std::map<std::pair<std::string, std::string>, std::map<stream_version, snapshot>>
+      snapshots_; // stream, type
+  std::uint64_t snapshots_written_ = 0;
+  std::uint64_t snapshots_dropped_ = 0;
   internal::commit_writer writer_;
 };
 

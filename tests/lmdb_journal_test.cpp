@@ -243,16 +243,16 @@ BOOST_AUTO_TEST_CASE(a_journal_that_is_short_of_free_pages_is_whole) {
     BOOST_TEST_REQUIRE(mdb_del(txn, dbi, &key, nullptr) == 0);
   };
   // Free pages from transactions before, so that the last one finds some to write itself to.
-  write_raw(folder.path, "snapshots", [&](MDB_txn* txn, MDB_dbi dbi) {
+  write_raw(folder.path, "cursors", [&](MDB_txn* txn, MDB_dbi dbi) {
     for (int i = 0; i < 40; ++i)
       put(txn, dbi, "old" + std::to_string(i), 3'000);
   });
-  write_raw(folder.path, "snapshots", [&](MDB_txn* txn, MDB_dbi dbi) {
+  write_raw(folder.path, "cursors", [&](MDB_txn* txn, MDB_dbi dbi) {
     for (int i = 0; i < 40; ++i)
       remove(txn, dbi, "old" + std::to_string(i));
   });
-  write_raw(folder.path, "snapshots", [&](MDB_txn* txn, MDB_dbi dbi) { put(txn, dbi, "a", 10); });
-  write_raw(folder.path, "snapshots", [&](MDB_txn* txn, MDB_dbi dbi) {
+  write_raw(folder.path, "cursors", [&](MDB_txn* txn, MDB_dbi dbi) { put(txn, dbi, "a", 10); });
+  write_raw(folder.path, "cursors", [&](MDB_txn* txn, MDB_dbi dbi) {
     put(txn, dbi, "b", 10);
     put(txn, dbi, "c", 400'000);
     remove(txn, dbi, "c");
@@ -372,8 +372,9 @@ BOOST_AUTO_TEST_CASE(a_reader_follows_another_process) {
       if (!j->commit_and_wait(std::move(c)))
         return 1;
       auto moved = j->commit_and_wait(move_cursor("mail", cursor, cursor + 1));
-      auto saved = j->save_snapshot(sid("s-0"), {++cursor, "t", "state"});
-      if (!moved || !saved)
+      j->save_snapshot(sid("s-0"), {++cursor, 1, "t", 1, "state"});
+      j->flush_snapshots();
+      if (!moved)
         return 1;
       parent.say('d');
     }
@@ -402,7 +403,7 @@ BOOST_AUTO_TEST_CASE(a_reader_follows_another_process) {
     BOOST_TEST_REQUIRE(in_stream == events / 20);
     BOOST_TEST_REQUIRE(must(reader->head_of(sid("s-19"))).version == round * events / 20);
     BOOST_TEST_REQUIRE(must(reader->load_cursor("mail")) == round);
-    BOOST_TEST_REQUIRE(must(reader->load_snapshot(sid("s-0")))->version == round);
+    BOOST_TEST_REQUIRE(must(reader->load_snapshot(sid("s-0"), "t"))->version == round);
   }
   std::string token;
   BOOST_TEST(must(reader->list_streams(token)).size() == 20u);
@@ -539,14 +540,176 @@ BOOST_AUTO_TEST_CASE(a_stream_whose_end_is_damaged_is_not_written) {
   BOOST_TEST(must(j->head()) == 5u);
 }
 
-BOOST_AUTO_TEST_CASE(a_damaged_snapshot_is_named) {
-  journal_folder folder;
+// -- snapshots ------------------------------------------------------------------------------------
+
+snapshot saved(stream_version version, std::string state = "state") {
+  return {version, version, "t", 1, std::move(state)};
+}
+
+/// A journal with an event, and two snapshots of stream a-1: "the first state" and "the last state".
+struct folder_with_snapshots : journal_folder {
+  fs::path snapshots = path / "snapshots";
+
+  folder_with_snapshots() {
+    auto j = open();
+    must(j->commit_and_wait(append("a-1", expected_version::none(), {happened(1)})));
+    j->save_snapshot(sid("a-1"), saved(1, "the first state"));
+    j->save_snapshot(sid("a-1"), saved(2, "the last state"));
+  }
+
+  /// The version of the snapshot that is found; 0 if there is none.
+  static stream_version found(journal_reader& j) {
+    auto s = must(j.load_snapshot(sid("a-1"), "t"));
+    return s ? s->version : 0;
+  }
+
+  /// The journal and its reader find no snapshot, the event is there, and a new snapshot is kept.
+  void check_made_anew() const {
+    BOOST_TEST(found(*open_reader()) == 0u);
+    {
+      auto j = open();
+      BOOST_TEST(found(*j) == 0u);
+      BOOST_TEST(must(j->head()) == 1u);
+      j->save_snapshot(sid("a-1"), saved(3));
+      j->flush_snapshots();
+      BOOST_TEST(j->stats().snapshots_written == 1u);
+    }
+    BOOST_TEST(found(*open()) == 3u);
+    BOOST_TEST(found(*open_reader()) == 3u);
+  }
+
+  std::size_t damage_state(const std::string& state) const {
+    journal_folder inner;
+    inner.data = snapshots / "data.mdb";
+    return inner.damage(state);
+  }
+};
+
+BOOST_AUTO_TEST_CASE(snapshots_survive) {
+  folder_with_snapshots folder;
+  BOOST_TEST(folder.found(*folder.open_reader()) == 2u);
+  BOOST_TEST(folder.found(*folder.open()) == 2u);
+  BOOST_TEST(must(folder.open()->load_snapshot(sid("a-1"), "t", 1))->state == "the first state");
+}
+
+BOOST_AUTO_TEST_CASE(the_snapshots_folder_may_be_deleted) {
+  folder_with_snapshots folder;
+  fs::remove_all(folder.snapshots);
+  folder.check_made_anew();
+}
+
+BOOST_AUTO_TEST_CASE(garbage_instead_of_snapshots_is_removed) {
+  for (const std::string garbage : {"", "x", "garbage"}) {
+    folder_with_snapshots folder;
+    std::ofstream{folder.snapshots / "data.mdb", std::ios::trunc} << std::string(garbage.size() * 5'000, 'x');
+    folder.check_made_anew();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshots_file_that_was_cut_is_removed) {
+  folder_with_snapshots folder;
   {
     auto j = folder.open();
-    must_pass(j->save_snapshot(sid("order-1"), {5, "order/1", "the saved state"}));
+    j->save_snapshot(sid("a-2"), saved(1, std::string(100'000, 's')));
   }
-  BOOST_TEST_REQUIRE(folder.damage("the saved state") >= 1u);
-  check_contains(must_fail(folder.open()->load_snapshot(sid("order-1")), journal_errc::corrupt), "order-1");
+  fs::resize_file(folder.snapshots / "data.mdb", 3 * 4'096);
+  folder.check_made_anew();
+}
+
+BOOST_AUTO_TEST_CASE(foreign_tables_instead_of_snapshots_are_removed) {
+  folder_with_snapshots folder;
+  fs::remove_all(folder.snapshots);
+  fs::create_directory(folder.snapshots);
+  put_raw(folder.snapshots, "foreign", "name", "text");
+  folder.check_made_anew();
+}
+
+BOOST_AUTO_TEST_CASE(snapshots_of_another_journal_are_discarded) {
+  folder_with_snapshots folder;
+  folder_with_snapshots other;
+  fs::remove_all(folder.snapshots);
+  fs::copy(other.snapshots, folder.snapshots);
+  folder.check_made_anew();
+}
+
+BOOST_AUTO_TEST_CASE(snapshots_of_another_incarnation_are_discarded) {
+  folder_with_snapshots folder;
+  put_raw(folder.path, "meta", "incarnation", to_string(uuid::random()));
+  folder.check_made_anew();
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_snapshot_is_passed_over) {
+  folder_with_snapshots folder;
+  BOOST_TEST_REQUIRE(folder.damage_state("the last state") >= 1u);
+  {
+    auto j = folder.open();
+    BOOST_TEST(folder.found(*j) == 1u);
+    BOOST_TEST(j->stats().snapshots_damaged == 1u);
+  }
+  BOOST_TEST(folder.found(*folder.open_reader()) == 1u);
+  BOOST_TEST_REQUIRE(folder.damage_state("the first state") >= 1u);
+  BOOST_TEST(folder.found(*folder.open()) == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(without_a_place_snapshots_are_dropped) {
+  folder_with_snapshots folder;
+  fs::remove_all(folder.snapshots);
+  std::ofstream{folder.snapshots} << "a file where the folder should be";
+  auto j = folder.open();
+  j->save_snapshot(sid("a-1"), saved(3));
+  BOOST_TEST(folder.found(*j) == 3u, "it is queued");
+  j->flush_snapshots();
+  BOOST_TEST(folder.found(*j) == 0u);
+  BOOST_TEST(j->stats().snapshots_dropped == 1u);
+  must(j->commit_and_wait(append("a-1", expected_version::exact(1), {happened(2)})));
+  // As soon as there is a place, they are written again.
+  fs::remove(folder.snapshots);
+  j->save_snapshot(sid("a-1"), saved(4));
+  j->flush_snapshots();
+  BOOST_TEST(j->stats().snapshots_written == 1u);
+  BOOST_TEST(folder.found(*j) == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(snapshots_leave_the_disk_its_reserve) {
+  folder_with_snapshots folder;
+  lmdb_options options;
+  options.reserve_disk_bytes = ~std::size_t{0};
+  auto j = folder.open(options);
+  j->save_snapshot(sid("a-1"), saved(3));
+  j->flush_snapshots();
+  BOOST_TEST(j->stats().snapshots_dropped == 1u);
+  BOOST_TEST(folder.found(*j) == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(snapshots_that_find_the_file_full_are_dropped) {
+  journal_folder folder;
+  lmdb_options options;
+  options.map_bytes = 1u << 20;
+  auto j = folder.open(options);
+  j->save_snapshot(sid("a-1"), saved(1));
+  j->flush_snapshots();
+  j->save_snapshot(sid("a-1"), saved(2, std::string(2u << 20, 's')));
+  j->flush_snapshots();
+  BOOST_TEST(j->stats().snapshots_dropped == 1u);
+  j->save_snapshot(sid("a-1"), saved(3));
+  j->flush_snapshots();
+  BOOST_TEST(j->stats().snapshots_written == 2u);
+  BOOST_TEST(must(j->load_snapshot(sid("a-1"), "t", 2))->version == 1u);
+  BOOST_TEST(must(j->load_snapshot(sid("a-1"), "t"))->version == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(the_snapshots_queue_is_bounded) {
+  journal_folder folder;
+  lmdb_options options;
+  options.writer = writer_mode::stepped;
+  auto j = folder.open(options);
+  for (stream_version version = 1; version <= 5; ++version)
+    j->save_snapshot(sid("a-1"), saved(version, std::string(15u << 20, 's')));
+  BOOST_TEST(j->stats().snapshots_dropped == 1u);
+  BOOST_TEST(j->stats().snapshots_written == 0u);
+  BOOST_TEST(j->step() == 0u);
+  BOOST_TEST(j->stats().snapshots_written == 4u);
+  BOOST_TEST(must(j->load_snapshot(sid("a-1"), "t"))->version == 4u);
 }
 
 // -- failures of the disk -------------------------------------------------------------------------

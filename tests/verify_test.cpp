@@ -77,8 +77,9 @@ public:
       after_event_types(*types);
     return types;
   }
-  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, stream_version up_to) override {
-    return inner_->load_snapshot(stream, up_to);
+  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, const std::string& type,
+                                                stream_version up_to) override {
+    return inner_->load_snapshot(stream, type, up_to);
   }
   result<log_position> load_cursor(const std::string& name) override { return inner_->load_cursor(name); }
 

@@ -3,7 +3,6 @@
 #include <eventcore/persistence/internal/descriptors.hpp>
 #include <eventcore/persistence/internal/record_codec.hpp>
 #include <eventcore/persistence/internal/utf8.hpp>
-#include <eventcore/persistence/internal/wait_listener.hpp>
 
 #include <google/protobuf/descriptor.h>
 
@@ -219,26 +218,6 @@ void commit_writer::submit(commit c, writer_credit credit, std::shared_ptr<commi
     bodies = {};
 }
 
-result<void> commit_writer::save_snapshot(const stream_id& stream, const snapshot& s) {
-  if (s.type.size() > max_name_size)
-    return make_error(journal_errc::invalid_argument,
-                      "a snapshot's type has at most 255 bytes, not " + std::to_string(s.type.size()));
-  auto credit = reserve(s.state.size());
-  if (!credit)
-    return credit.error();
-  auto listener = std::make_shared<wait_listener>();
-  job j;
-  j.credit_bytes = credit->release();
-  j.saved_state.emplace(stream, s);
-  j.listener = listener;
-  enqueue(std::move(j), {}, {}, {});
-  if (auto saved = listener->wait(); !saved)
-    return saved.error();
-  // A snapshot is durable and readable when it is saved, also where commits are acknowledged early.
-  settle();
-  return {};
-}
-
 void commit_writer::enqueue(job j, commit&& content, std::string_view bodies,
                             const std::vector<event_item>& events) {
   std::unique_lock lock{mutex_};
@@ -427,11 +406,6 @@ result<void> commit_writer::open_transaction() {
 }
 
 result<committed> commit_writer::decide_fate(const batch& work, const job& j, const place& at) {
-  if (j.saved_state) {
-    if (auto put = store_.put_snapshot(j.saved_state->first, j.saved_state->second); !put)
-      return broken(put.error());
-    return committed{};
-  }
   auto streams = std::span{work.streams}.subspan(at.stream, j.streams);
   if (j.epoch && j.epoch->closed())
     return make_error(journal_errc::epoch_closed,

@@ -24,8 +24,6 @@ public:
   result<writer_credit> reserve(std::size_t bytes);
   void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
               std::uint64_t ticket);
-  /// Waits for the answer.
-  result<void> save_snapshot(const stream_id& stream, const snapshot& s);
   tail_subscription follow_tail(std::function<void(log_position)> on_durable);
   journal_stats stats() const;
   std::size_t step();
@@ -54,7 +52,6 @@ private:
     std::size_t cursors = 0;
     std::size_t bytes = 0; // of encoded events
     std::shared_ptr<writer_epoch> epoch;
-    std::optional<std::pair<stream_id, snapshot>> saved_state;
     std::size_t credit_bytes = 0;
     std::shared_ptr<commit_listener> listener;
     std::uint64_t ticket = 0;

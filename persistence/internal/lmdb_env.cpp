@@ -3,10 +3,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <optional>
 #include <thread>
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 namespace eventcore::internal {
@@ -15,21 +16,13 @@ namespace {
 
 /// Read transactions at one time, over all processes.
 constexpr unsigned max_readers = 1'024;
-constexpr unsigned table_count = 6;
+constexpr unsigned table_count = 5;
 constexpr std::size_t max_pooled_readers = 16;
 /// How often a reader looks whether the writer has brought the file to its size, and how long it waits in between.
 constexpr int size_checks = 20;
 constexpr std::chrono::milliseconds size_check_interval{10};
 
-/// What `data.mdb` should be and is, in bytes.
-struct file_size {
-  int fd = -1;
-  std::size_t page = 0;
-  std::size_t expected = 0;
-  std::size_t found = 0;
-
-  bool short_of_pages() const noexcept { return found < expected; }
-};
+} // namespace
 
 std::optional<file_size> size_of_file(MDB_env* env) noexcept {
   file_size size;
@@ -45,7 +38,31 @@ std::optional<file_size> size_of_file(MDB_env* env) noexcept {
   return size;
 }
 
-} // namespace
+void extend_file(MDB_env* env) noexcept {
+  if (auto size = size_of_file(env); size && size->short_of_pages())
+    (void)!::ftruncate(size->fd, static_cast<off_t>(size->expected));
+}
+
+result<void> check_disk(const std::filesystem::path& dir, std::size_t reserve_bytes) {
+  struct statvfs disk {};
+  if (::statvfs(dir.c_str(), &disk) != 0)
+    return make_error(journal_errc::io_error, "journal folder " + dir.string() + ": " + std::strerror(errno));
+  auto free_bytes = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
+  if (free_bytes >= reserve_bytes)
+    return {};
+  return make_error(journal_errc::disk_full,
+                    "journal folder " + dir.string() + ": the disk has " + std::to_string(free_bytes >> 20) +
+                        " MiB left, and " + std::to_string(reserve_bytes >> 20) +
+                        " MiB are kept in reserve; nothing was written. Free some space");
+}
+
+int sync_folder(const std::filesystem::path& dir) noexcept {
+  const auto fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const auto code = fd < 0 || ::fsync(fd) != 0 ? errno : 0;
+  if (fd >= 0)
+    ::close(fd);
+  return code;
+}
 
 error lmdb_error(int code, const std::string& what) {
   auto text = what + ": " + mdb_strerror(code);
@@ -113,9 +130,7 @@ result<void> lmdb_env::start() {
 }
 
 /// A file that was cut would kill the process with SIGBUS on the first access behind its end.
-///
-/// LMDB leaves the last pages that it counts unwritten if a transaction took and freed them. A writer therefore extends the file
-/// after its commits, and here, in case it was killed in between; so a file that stays short has lost pages.
+/// A writer extends the file here too, in case it was killed between a commit and that.
 result<void> lmdb_env::check_size() const {
   auto size = size_of_file(env_);
   for (int i = 1; config_.read_only && size && size->short_of_pages() && i < size_checks; ++i) {
@@ -172,9 +187,8 @@ bool lmdb_env::behind_end_is_free(std::size_t end) const {
 
 int lmdb_env::commit_write(MDB_txn* txn) {
   auto code = config_.commit(txn);
-  // If it cannot be extended, readers of other processes say so; what was committed is safe.
-  if (auto size = code == 0 ? size_of_file(env_) : std::nullopt; size && size->short_of_pages())
-    (void)!::ftruncate(size->fd, static_cast<off_t>(size->expected));
+  if (code == 0)
+    extend_file(env_);
   return code;
 }
 
@@ -198,9 +212,11 @@ result<void> lmdb_env::open_tables() {
     const char* name;
     unsigned flags;
     MDB_dbi* handle;
-  } const tables[table_count] = {{"meta", 0, &tables_.meta},       {"log", MDB_INTEGERKEY, &tables_.log},
-                                 {"index", 0, &tables_.index},     {"snapshots", 0, &tables_.snapshots},
-                                 {"cursors", 0, &tables_.cursors}, {"types", 0, &tables_.types}};
+  } const tables[table_count] = {{"meta", 0, &tables_.meta},
+                                 {"log", MDB_INTEGERKEY, &tables_.log},
+                                 {"index", 0, &tables_.index},
+                                 {"cursors", 0, &tables_.cursors},
+                                 {"types", 0, &tables_.types}};
   if (!config_.read_only) {
     // A file that holds other tables is somebody else's.
     MDB_dbi main = 0;

@@ -9,7 +9,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,14 +28,36 @@ inline std::string_view to_view(const MDB_val& val) noexcept {
   return {static_cast<const char*>(val.mv_data), val.mv_size};
 }
 
+/// What an environment's `data.mdb` should be and is, in bytes. LMDB leaves the last pages that it counts unwritten if a
+/// transaction took and freed them: a writer extends the file after each commit, so that a short file has lost pages.
+struct file_size {
+  int fd = -1;
+  std::size_t page = 0;
+  std::size_t expected = 0;
+  std::size_t found = 0;
+
+  bool short_of_pages() const noexcept { return found < expected; }
+};
+
+std::optional<file_size> size_of_file(MDB_env* env) noexcept;
+
+/// Brings the file to the size that LMDB counts. If it cannot be extended, those who open it say so; what was committed is
+/// safe.
+void extend_file(MDB_env* env) noexcept;
+
+/// Error: `disk_full` if less than `reserve_bytes` are free; `io_error`.
+result<void> check_disk(const std::filesystem::path& dir, std::size_t reserve_bytes);
+
+/// Makes the names in `dir` durable. Returns 0 or the `errno`.
+int sync_folder(const std::filesystem::path& dir) noexcept;
+
 /// The tables of a journal. All but the log have byte strings for keys, in byte order.
 struct lmdb_tables {
-  MDB_dbi meta;      ///< name -> value, see lmdb_meta.hpp
-  MDB_dbi log;       ///< position (native 64 bit) -> record
-  MDB_dbi index;     ///< run, stream hash, position -> packed entries, see stream_index.hpp
-  MDB_dbi snapshots; ///< stream, NUL, version -> checksum, type, state
-  MDB_dbi cursors;   ///< name -> position, checksum
-  MDB_dbi types;     ///< name, NUL, hash of the descriptors -> checksum, first position, descriptors
+  MDB_dbi meta;    ///< name -> value, see lmdb_meta.hpp
+  MDB_dbi log;     ///< position (native 64 bit) -> record
+  MDB_dbi index;   ///< run, stream hash, position -> packed entries, see stream_index.hpp
+  MDB_dbi cursors; ///< name -> position, checksum
+  MDB_dbi types;   ///< name, NUL, hash of the descriptors -> checksum, first position, descriptors
 };
 
 /// Closes a cursor at the end of its scope. Empty if it could not be opened.

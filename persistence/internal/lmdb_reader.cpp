@@ -497,35 +497,6 @@ result<std::vector<event_type_info>> lmdb_reader::event_types() {
   });
 }
 
-result<std::optional<snapshot>> lmdb_reader::load_snapshot(const stream_id& stream, stream_version up_to) {
-  return env_.read([&](MDB_txn* txn, const lmdb_tables& tables) -> result<std::optional<snapshot>> {
-    auto wanted = sortable_key(stream.str(), up_to);
-    lmdb_cursor cursor{txn, tables.snapshots};
-    auto key = to_val(wanted);
-    MDB_val value{};
-    auto code = cursor.get(key, value, MDB_SET_RANGE);
-    if (code == MDB_NOTFOUND)
-      code = cursor.get(key, value, MDB_LAST);
-    else if (code == 0 && to_view(key) != wanted)
-      code = cursor.get(key, value, MDB_PREV);
-    if (code != 0 && code != MDB_NOTFOUND)
-      return lmdb_error(code, "cannot read the snapshots of stream " + stream.str());
-    auto prefix = wanted.substr(0, wanted.size() - sizeof(stream_version));
-    if (code == MDB_NOTFOUND || key.mv_size != wanted.size() || !to_view(key).starts_with(prefix))
-      return std::optional<snapshot>{};
-    snapshot s;
-    for (auto byte : to_view(key).substr(prefix.size()))
-      s.version = s.version << 8 | static_cast<unsigned char>(byte);
-    auto content = unseal(to_view(value));
-    if (!content || content->empty() || content->size() < 1u + static_cast<unsigned char>(content->front()))
-      return damaged("the snapshot of stream " + stream.str() + " at version " + std::to_string(s.version));
-    auto type_size = static_cast<unsigned char>(content->front());
-    s.type = content->substr(1, type_size);
-    s.state = content->substr(1u + type_size);
-    return std::optional{std::move(s)};
-  });
-}
-
 result<log_position> lmdb_reader::load_cursor(const std::string& name) {
   return env_.read([&](MDB_txn* txn, const lmdb_tables& tables) -> result<log_position> {
     auto key = to_val(name);

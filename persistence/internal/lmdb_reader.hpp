@@ -28,7 +28,6 @@ public:
   result<void> read_log(log_position& next, event_page& page, const log_filter& filter, read_limits limits);
   result<std::vector<stream_head>> list_streams(std::string& token, std::size_t limit);
   result<std::vector<event_type_info>> event_types();
-  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, stream_version up_to);
   result<log_position> load_cursor(const std::string& name);
 
   /// `head_of` inside a transaction of the caller's, which sees all that the tail holds.
@@ -72,7 +71,7 @@ result<log_position> last_position(MDB_txn* txn, const lmdb_tables& tables);
 result<void> extend_tail(MDB_txn* txn, const lmdb_tables& tables, tail_index& tail, log_position head,
                          bool strict);
 
-// -- the forms of small values, shared with the store -----------------------------------------------------------------
+// -- the forms of small values, shared with those who write them -----------------------------------------------------------------
 
 /// `name`, NUL, `number`: keys of one name sort by number.
 std::string sortable_key(const std::string& name, std::uint64_t number);

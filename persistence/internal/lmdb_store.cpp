@@ -5,8 +5,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include <sys/statvfs.h>
-
 namespace eventcore::internal {
 
 namespace {
@@ -42,7 +40,7 @@ result<void> lmdb_store::load() {
 }
 
 result<void> lmdb_store::begin() {
-  if (auto room = check_disk(); !room)
+  if (auto room = check_disk(env_.dir(), reserve_disk_bytes_); !room)
     return room;
   auto txn = env_.begin_write();
   if (!txn)
@@ -60,21 +58,6 @@ result<void> lmdb_store::begin() {
   if (++transactions_ % transactions_between_reader_checks == 0)
     env_.drop_dead_readers();
   return {};
-}
-
-result<void> lmdb_store::check_disk() {
-  struct statvfs disk {};
-  if (::statvfs(env_.dir().c_str(), &disk) != 0)
-    return make_error(journal_errc::io_error,
-                      "journal folder " + env_.dir().string() + ": " + std::strerror(errno));
-  auto free_bytes = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
-  if (free_bytes >= reserve_disk_bytes_)
-    return {};
-  return make_error(journal_errc::disk_full,
-                    "journal folder " + env_.dir().string() + ": the disk has " +
-                        std::to_string(free_bytes >> 20) + " MiB left, and " +
-                        std::to_string(reserve_disk_bytes_ >> 20) +
-                        " MiB are kept in reserve; nothing was written. Free some space");
 }
 
 result<stream_version> lmdb_store::version_of(const stream_id& stream) {
@@ -124,15 +107,6 @@ result<void> lmdb_store::put(MDB_dbi table, std::string_view key, std::string_vi
 
 result<void> lmdb_store::put_cursor(const std::string& name, log_position position) {
   return put(env_.tables().cursors, name, to_bytes(position), "a cursor");
-}
-
-result<void> lmdb_store::put_snapshot(const stream_id& stream, const snapshot& s) {
-  std::string content;
-  content.reserve(1 + s.type.size() + s.state.size());
-  content += static_cast<char>(s.type.size());
-  content += s.type;
-  content += s.state;
-  return put(env_.tables().snapshots, sortable_key(stream.str(), s.version), content, "a snapshot");
 }
 
 result<void> lmdb_store::put_event_type(const event_type_info& type) {

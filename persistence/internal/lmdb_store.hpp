@@ -25,13 +25,11 @@ public:
   result<log_position> cursor(const std::string& name) override;
   result<void> append(const stream_id& stream, stream_version version, std::string_view body) override;
   result<void> put_cursor(const std::string& name, log_position position) override;
-  result<void> put_snapshot(const stream_id& stream, const snapshot& s) override;
   result<void> put_event_type(const event_type_info& type) override;
   result<void> commit() override;
   void abort() noexcept override;
 
 private:
-  result<void> check_disk();
   result<void> put(MDB_dbi table, std::string_view key, std::string_view content, const char* what);
   error recover(int code);
 

@@ -47,8 +47,9 @@ public:
     return inner_->list_streams(token, limit);
   }
   result<std::vector<event_type_info>> event_types() override { return inner_->event_types(); }
-  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, stream_version up_to) override {
-    return inner_->load_snapshot(stream, up_to);
+  result<std::optional<snapshot>> load_snapshot(const stream_id& stream, const std::string& type,
+                                                stream_version up_to) override {
+    return inner_->load_snapshot(stream, type, up_to);
   }
   result<log_position> load_cursor(const std::string& name) override { return inner_->load_cursor(name); }
 
@@ -63,9 +64,10 @@ public:
     ++submitted;
     queue_.push_back({std::move(c), std::move(credit), std::move(listener), ticket});
   }
-  result<void> save_snapshot(const stream_id& stream, const snapshot& s) override {
-    return inner_->save_snapshot(stream, s);
+  void save_snapshot(const stream_id& stream, snapshot s, std::size_t keep) override {
+    inner_->save_snapshot(stream, std::move(s), keep);
   }
+  void flush_snapshots() override { inner_->flush_snapshots(); }
   tail_subscription follow_tail(std::function<void(log_position)> on_durable) override {
     return inner_->follow_tail(std::move(on_durable));
   }

@@ -73,7 +73,7 @@ void an_empty_journal_is_empty(const case_setup& setup) {
   std::string token;
   BOOST_TEST(must(j->list_streams(token)).empty());
   BOOST_TEST(must(j->event_types()).empty());
-  BOOST_TEST(!must(j->load_snapshot(sid("order-1"))).has_value());
+  BOOST_TEST(!must(j->load_snapshot(sid("order-1"), "t")).has_value());
   BOOST_TEST(must(j->load_cursor("mail")) == 0u);
 }
 
@@ -961,42 +961,164 @@ void all_forms_of_a_type_are_kept(const case_setup& setup) {
   j->close();
 }
 
-void check_snapshot(journal_reader& j, std::string_view stream, stream_version up_to,
+snapshot saved(stream_version version, std::string type, std::string state = "state") {
+  return {version, 3 * version, std::move(type), 7, std::move(state)};
+}
+
+void check_snapshot(journal_reader& j, std::string_view stream, const std::string& type, stream_version up_to,
                     const std::optional<snapshot>& expected) {
-  auto found = must(j.load_snapshot(sid(stream), up_to));
+  auto found = must(j.load_snapshot(sid(stream), type, up_to));
   BOOST_TEST_REQUIRE(found.has_value() == expected.has_value());
   if (!found)
     return;
   BOOST_TEST(found->version == expected->version);
+  BOOST_TEST(found->position == expected->position);
   BOOST_TEST(found->type == expected->type);
+  BOOST_TEST(found->type_version == expected->type_version);
   BOOST_TEST((found->state == expected->state));
 }
 
+/// Calls `check(journal)` while the snapshots that `save(journal)` saved are queued, when they are written, and after the
+/// journal was opened again.
+template <class Save, class Check>
+void check_snapshots(const case_setup& setup, Save save, Check check) {
+  auto j = setup.open_stepped();
+  save(*j);
+  check(*j);
+  j->flush_snapshots();
+  check(*j);
+  if (!setup.persistent())
+    return;
+  j.reset();
+  check(*setup.open());
+}
+
+constexpr stream_version newest = ~stream_version{0};
+
 void snapshots_are_found_by_version(const case_setup& setup) {
+  const auto ten = saved(10, "account", "state at ten");
+  const auto twenty = saved(20, "account", std::string(100'000, '\0'));
+  check_snapshots(
+      setup,
+      [&](journal& j) {
+        j.save_snapshot(sid("account-1"), twenty);
+        j.save_snapshot(sid("account-1"), ten);
+      },
+      [&](journal& j) {
+        check_snapshot(j, "account-1", "account", newest, twenty);
+        check_snapshot(j, "account-1", "account", 20, twenty);
+        check_snapshot(j, "account-1", "account", 19, ten);
+        check_snapshot(j, "account-1", "account", 10, ten);
+        check_snapshot(j, "account-1", "account", 9, std::nullopt);
+        BOOST_TEST(must(j.head()) == 0u);
+      });
+}
+
+void snapshots_of_other_streams_and_types_are_apart(const case_setup& setup) {
+  const std::string long_name(255, 'n');
+  const std::string long_type(255, 't');
+  check_snapshots(
+      setup,
+      [&](journal& j) {
+        j.save_snapshot(sid("a-1"), saved(5, "x"), 1);
+        j.save_snapshot(sid("a-1"), saved(6, "y"), 1);
+        j.save_snapshot(sid("a-12"), saved(7, "x"), 1);
+        j.save_snapshot(sid(long_name), saved(8, long_type), 1);
+      },
+      [&](journal& j) {
+        check_snapshot(j, "a-1", "x", newest, saved(5, "x"));
+        check_snapshot(j, "a-1", "y", newest, saved(6, "y"));
+        check_snapshot(j, "a-12", "x", newest, saved(7, "x"));
+        check_snapshot(j, long_name, long_type, newest, saved(8, long_type));
+        check_snapshot(j, "a", "x", newest, std::nullopt);
+        check_snapshot(j, "a-2", "x", newest, std::nullopt);
+        check_snapshot(j, "a-1", "z", newest, std::nullopt);
+        check_snapshot(j, "a-1", "", newest, std::nullopt);
+        check_snapshot(j, "a-12", "y", newest, std::nullopt);
+        check_snapshot(j, long_name, long_type + "t", newest, std::nullopt);
+      });
+}
+
+void only_the_newest_snapshots_are_kept(const case_setup& setup) {
   auto j = setup.open();
-  const snapshot ten{10, "account/1", "state at ten"};
-  const snapshot twenty{20, "account/2", std::string(100'000, '\0')};
-  must_pass(j->save_snapshot(sid("account-1"), twenty));
-  must_pass(j->save_snapshot(sid("account-1"), ten));
-  must_pass(j->save_snapshot(sid("account-10"), {5, "t", "another's"}));
-  for (int reopened = 0; reopened < 2; ++reopened) {
-    check_snapshot(*j, "account-1", ~stream_version{0}, twenty);
-    check_snapshot(*j, "account-1", 20, twenty);
-    check_snapshot(*j, "account-1", 19, ten);
-    check_snapshot(*j, "account-1", 10, ten);
-    check_snapshot(*j, "account-1", 9, std::nullopt);
-    check_snapshot(*j, "account-2", 100, std::nullopt);
-    check_snapshot(*j, "account", 100, std::nullopt);
-    if (!setup.persistent())
-      break;
-    j.reset();
-    j = setup.open();
+  for (stream_version version = 1; version <= 5; ++version) {
+    j->save_snapshot(sid("a-1"), saved(version, "t"));
+    j->save_snapshot(sid("a-1"), saved(version, "all"), 100);
+    j->save_snapshot(sid("a-2"), saved(version, "t"), 0);
+    if (version == 2)
+      j->flush_snapshots();
   }
-  const snapshot again{10, "account/3", ""};
-  must_pass(j->save_snapshot(sid("account-1"), again));
-  check_snapshot(*j, "account-1", 19, again);
-  check_snapshot(*j, "account-1", 20, twenty);
-  BOOST_TEST(must(j->head()) == 0u);
+  j->flush_snapshots();
+  check_snapshot(*j, "a-1", "t", newest, saved(5, "t"));
+  check_snapshot(*j, "a-1", "t", 4, saved(4, "t"));
+  check_snapshot(*j, "a-1", "t", 3, std::nullopt);
+  for (stream_version version = 1; version <= 5; ++version)
+    check_snapshot(*j, "a-1", "all", version, saved(version, "all"));
+  check_snapshot(*j, "a-2", "t", newest, saved(5, "t"));
+  check_snapshot(*j, "a-2", "t", 4, std::nullopt);
+  j->save_snapshot(sid("a-1"), saved(1, "t"));
+  j->flush_snapshots();
+  check_snapshot(*j, "a-1", "t", 3, std::nullopt);
+}
+
+void a_snapshot_of_the_same_version_is_replaced(const case_setup& setup) {
+  const auto old = saved(10, "t", "old");
+  const auto twenty = saved(20, "t");
+  snapshot changed{10, 4, "t", 9, ""};
+  for (const bool written : {false, true}) {
+    auto j = setup.open();
+    j->save_snapshot(sid("a-1"), old);
+    j->save_snapshot(sid("a-1"), twenty);
+    if (written)
+      j->flush_snapshots();
+    j->save_snapshot(sid("a-1"), changed);
+    check_snapshot(*j, "a-1", "t", 19, changed);
+    j->flush_snapshots();
+    check_snapshot(*j, "a-1", "t", 19, changed);
+    check_snapshot(*j, "a-1", "t", newest, twenty);
+  }
+}
+
+void snapshots_are_counted(const case_setup& setup) {
+  constexpr std::size_t most = 16u << 20;
+  auto j = setup.open();
+  j->flush_snapshots();
+  j->save_snapshot(sid("a-1"), saved(1, "t", std::string(most, 's')));
+  j->save_snapshot(sid("a-1"), saved(2, "t", std::string(most + 1, 's')));
+  j->save_snapshot(sid("a-1"), saved(3, ""));
+  j->save_snapshot(sid("a-1"), saved(4, std::string(256, 't')));
+  j->flush_snapshots();
+  check_snapshot(*j, "a-1", "t", newest, saved(1, "t", std::string(most, 's')));
+  BOOST_TEST(j->stats().snapshots_written == 1u);
+  BOOST_TEST(j->stats().snapshots_dropped == 3u);
+  BOOST_TEST(j->stats().snapshots_damaged == 0u);
+  BOOST_TEST(j->stats().transactions == 0u, "snapshots stay out of the commits' transactions");
+  j->save_snapshot(sid("a-1"), saved(5, "t"));
+  j->close();
+  BOOST_TEST(j->stats().snapshots_written == 2u, "closing writes what is queued");
+}
+
+void snapshots_are_saved_and_loaded_by_many_threads(const case_setup& setup) {
+  constexpr stream_version rounds = 500;
+  auto j = setup.open();
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 3; ++i)
+      threads.emplace_back([&, stream = "a-" + std::to_string(i)] {
+        for (stream_version version = 1; version <= rounds; ++version) {
+          j->save_snapshot(sid(stream), saved(version, "t"));
+          auto found = j->load_snapshot(sid(stream), "t");
+          if (!found || !*found || (*found)->version != version)
+            throw std::runtime_error{"a snapshot that was saved is not found"};
+          if (version % 100 == 0)
+            j->flush_snapshots();
+        }
+      });
+  }
+  j->flush_snapshots();
+  BOOST_TEST(j->stats().snapshots_dropped == 0u);
+  for (int i = 0; i < 3; ++i)
+    check_snapshot(*j, "a-" + std::to_string(i), "t", newest, saved(rounds, "t"));
 }
 
 // -- following, figures, the end ------------------------------------------------------------------
@@ -1116,7 +1238,10 @@ void a_closed_journal_says_so(const case_setup& setup) {
   must_fail(got[0].outcome, journal_errc::closed);
   must_fail(j->reserve(), journal_errc::closed);
   must_fail(j->commit_and_wait(append("order-1", any, {happened(2)})), journal_errc::closed);
-  must_fail(j->save_snapshot(sid("order-1"), {1, "t", "s"}), journal_errc::closed);
+  j->save_snapshot(sid("order-1"), saved(1, "t"));
+  j->flush_snapshots();
+  BOOST_TEST(j->stats().snapshots_written == 0u);
+  BOOST_TEST(j->stats().snapshots_dropped == 1u);
   must_fail(j->head(), journal_errc::closed);
   must_fail(j->head_of(sid("order-1")), journal_errc::closed);
   event_page page;
@@ -1128,7 +1253,7 @@ void a_closed_journal_says_so(const case_setup& setup) {
   std::string token;
   must_fail(j->list_streams(token), journal_errc::closed);
   must_fail(j->event_types(), journal_errc::closed);
-  must_fail(j->load_snapshot(sid("order-1")), journal_errc::closed);
+  must_fail(j->load_snapshot(sid("order-1"), "t"), journal_errc::closed);
   must_fail(j->load_cursor("mail"), journal_errc::closed);
   BOOST_TEST(j->stats().commits == 1u);
 }
@@ -1298,8 +1423,6 @@ void relaxed_acknowledges_early(const case_setup& setup) {
   BOOST_TEST(must(j->head_of(sid("order-2"))).version == 1u);
   must(j->commit_and_wait(move_cursor("mail", 0, 7)));
   BOOST_TEST(must(j->load_cursor("mail")) == 7u);
-  must_pass(j->save_snapshot(sid("order-1"), {20, "t", "s"}));
-  check_snapshot(*j, "order-1", 20, snapshot{20, "t", "s"});
   must(j->commit_and_wait(append("order-1", exact(20), {happened(0)})));
   j->close();
   if (!setup.persistent())
@@ -1396,6 +1519,11 @@ constexpr std::pair<const char*, void (*)(const case_setup&)> cases[]{
     {"a_journal_describes_its_types", a_journal_describes_its_types},
     {"all_forms_of_a_type_are_kept", all_forms_of_a_type_are_kept},
     {"snapshots_are_found_by_version", snapshots_are_found_by_version},
+    {"snapshots_of_other_streams_and_types_are_apart", snapshots_of_other_streams_and_types_are_apart},
+    {"only_the_newest_snapshots_are_kept", only_the_newest_snapshots_are_kept},
+    {"a_snapshot_of_the_same_version_is_replaced", a_snapshot_of_the_same_version_is_replaced},
+    {"snapshots_are_counted", snapshots_are_counted},
+    {"snapshots_are_saved_and_loaded_by_many_threads", snapshots_are_saved_and_loaded_by_many_threads},
     {"the_tail_is_told_after_each_transaction", the_tail_is_told_after_each_transaction},
     {"what_the_tail_names_is_durable", what_the_tail_names_is_durable},
     {"stats_count_what_happened", stats_count_what_happened},
