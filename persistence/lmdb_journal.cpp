@@ -26,7 +26,8 @@ error cannot_open(const std::filesystem::path& dir, const std::string& why) {
   return make_error(journal_errc::cannot_open, "journal folder " + dir.string() + " " + why);
 }
 
-/// What lies in `dir`, before anything is created in it. True: a journal's data file is there.
+/// What lies in `dir`, before anything is created in it. True: a journal's data file is there. Snapshots alone are not what
+/// an unfinished creation leaves.
 result<bool> inspect(const std::filesystem::path& dir) {
   std::error_code failed;
   auto status = std::filesystem::status(dir, failed);

@@ -598,6 +598,13 @@ BOOST_AUTO_TEST_CASE(the_snapshots_folder_may_be_deleted) {
   folder.check_made_anew();
 }
 
+BOOST_AUTO_TEST_CASE(snapshots_without_their_journal_are_left_alone) {
+  folder_with_snapshots folder;
+  fs::remove(folder.data);
+  check_contains(folder.refused(journal_errc::cannot_open), "no journal");
+  BOOST_TEST(fs::exists(folder.snapshots / "data.mdb"));
+}
+
 BOOST_AUTO_TEST_CASE(garbage_instead_of_snapshots_is_removed) {
   for (const std::string garbage : {"", "x", "garbage"}) {
     folder_with_snapshots folder;
