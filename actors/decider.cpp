@@ -36,10 +36,6 @@ bool holds_checked_text(const Descriptor& type) {
   return holds_checked_text(type, seen);
 }
 
-void sort_events(std::span<entity_type::event> rows) {
-  std::ranges::sort(rows, {}, [](const entity_type::event& row) { return row.prototype->GetTypeName(); });
-}
-
 void throw_not_serialisable(const google::protobuf::Message& event) {
   const auto missing = event.InitializationErrorString();
   throw std::runtime_error(

@@ -3,13 +3,13 @@
 #include <eventcore/actors/command_context.hpp>
 #include <eventcore/actors/effect.hpp>
 #include <eventcore/actors/entity_type.hpp>
+#include <eventcore/actors/fold.hpp>
 
 #include <google/protobuf/message.h>
 
 #include <array>
 #include <concepts>
 #include <cstdlib>
-#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -17,22 +17,6 @@
 #include <utility>
 
 namespace eventcore {
-
-/// Makes a Protobuf message and lets `fill` set its fields:
-///
-///     auto c = make<bank::Withdraw>([](auto& m) { m.set_cents(500); });
-template <internal::message_type M, std::invocable<M&> F>
-M make(F&& fill) {
-  M message;
-  std::forward<F>(fill)(message);
-  return message;
-}
-
-/// Makes an empty Protobuf message.
-template <internal::message_type M>
-M make() {
-  return M{};
-}
 
 /// The base of deciders. A decider is a type with a state and pure functions, which the runtime runs as
 /// entities and `given(...)` of `<eventcore/actors/given.hpp>` tests without any runtime:
@@ -118,21 +102,6 @@ public:
 
 namespace internal {
 
-constexpr bool valid_category(std::string_view text) {
-  for (char c : text)
-    if (c < 0x20 || c >= 0x7f || std::string_view{"-*?[]"}.find(c) != std::string_view::npos)
-      return false;
-  return !text.empty() && text.size() <= 64;
-}
-
-/// Sorts by full type name.
-void sort_events(std::span<entity_type::event> rows);
-
-template <template <class...> class List, class T>
-constexpr bool is_list = false;
-template <template <class...> class List, class... Ts>
-constexpr bool is_list<List, List<Ts...>> = sizeof...(Ts) > 0;
-
 template <class D, class Command>
 constexpr bool has_plain_decide = requires(const typename D::state& s, const Command& c) {
   D::decide(s, c);
@@ -142,15 +111,6 @@ template <class D, class Command>
 constexpr bool has_context_decide = requires(const typename D::state& s, const Command& c,
                                              const command_context& x) {
   D::decide(s, c, x);
-};
-
-// An evolve that takes a copy of the state, or returns a new one, would evolve nothing.
-template <class D, class Event>
-constexpr bool has_evolve = requires(typename D::state& s, const Event& e) {
-  { D::evolve(s, e) } -> std::same_as<void>;
-}
-&&!requires(typename D::state s, const Event& e) {
-  D::evolve(std::move(s), e);
 };
 
 template <class D, class Command>
@@ -201,24 +161,6 @@ struct check_command {
   static_assert(returns_effect,
                 "eventcore: decide must return an effect<Reply> of its decider, with a Protobuf message or "
                 "no_reply as Reply, see <decider, command> above");
-};
-
-template <class D, class Event>
-struct check_event {
-  static constexpr bool is_message = message_type<Event>;
-  static_assert(is_message,
-                "eventcore: this event is no generated Protobuf message, see <decider, event> above");
-
-  static constexpr bool is_listed = !is_message || occurrences<typename D::events, Event> == 1;
-  static_assert(is_listed,
-                "eventcore: the decider's events<...> must name this event once, see <decider, event> above");
-
-  static constexpr bool is_evolved = !is_message || !is_listed || has_evolve<D, Event>;
-  static_assert(is_evolved,
-                "eventcore: the decider has no static void evolve(state&, const Event&) for this event, "
-                "see <decider, event> above");
-
-  static constexpr bool ok = is_message && is_listed && is_evolved;
 };
 
 template <class D, class Commands, class Events>
@@ -273,6 +215,14 @@ struct check_decider {
   }();
 };
 
+template <class Reply>
+const google::protobuf::Message* prototype_of_reply() {
+  if constexpr (message_type<Reply>)
+    return &Reply::default_instance();
+  else
+    return nullptr;
+}
+
 template <class D, class Command>
 decision decide(void* state, const google::protobuf::Message& command, const command_context& context,
                 bool& evolving) {
@@ -280,15 +230,6 @@ decision decide(void* state, const google::protobuf::Message& command, const com
   auto& typed = *static_cast<typename D::state*>(state);
   return call_decide<D, Command>(typed, static_cast<const Command&>(command), context)
       .apply_to(typed, evolving);
-}
-
-template <class D, class Event>
-bool replay(void* state, std::string_view payload) {
-  auto& event = scratch<Event>();
-  if (!event.ParseFromArray(payload.data(), static_cast<int>(payload.size())))
-    return false;
-  D::evolve(*static_cast<typename D::state*>(state), std::as_const(event));
-  return true;
 }
 
 template <class D, class Commands, class Events>
@@ -299,20 +240,16 @@ struct entity_table<D, commands<Cs...>, events<Es...>> {
   std::array<entity_type::command, sizeof...(Cs)> command_rows{entity_type::command{
       .prototype = &Cs::default_instance(),
       .cpp_type = &typeid(Cs),
-      .replies = !std::is_same_v<typename check_command<D, Cs>::reply, no_reply>,
+      .reply = prototype_of_reply<typename check_command<D, Cs>::reply>(),
       .decide = &decide<D, Cs>,
   }...};
-  std::array<entity_type::event, sizeof...(Es)> event_rows{
-      entity_type::event{.prototype = &Es::default_instance(), .replay = &replay<D, Es>}...};
-  entity_type type{
-      .category = D::category,
-      .commands = command_rows,
-      .events = event_rows,
-      .new_state = [] { return static_cast<void*>(new typename D::state{}); },
-      .delete_state = [](void* state) noexcept { delete static_cast<typename D::state*>(state); },
-  };
+  event_rows<D> rows;
+  entity_type type;
 
-  entity_table() { sort_events(event_rows); }
+  entity_table() {
+    describe_fold<D>(type, rows);
+    type.commands = command_rows;
+  }
   entity_table(const entity_table&) = delete;
 };
 

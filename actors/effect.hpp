@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/actors/entity_type.hpp>
+#include <eventcore/persistence/schema.hpp>
 
 #include <google/protobuf/message.h>
 
@@ -107,8 +108,10 @@ template <class Event>
 new_event serialise(const Event& event) {
   static const auto* const type = Event::descriptor();
   static const bool verify = holds_checked_text(*type);
+  static const auto schema_version = schema_version_of(*type);
   new_event result;
   result.type = type;
+  result.schema_version = schema_version;
   if (!event.IsInitialized() || !event.SerializeToString(&result.payload))
     throw_not_serialisable(event);
   if (verify && !scratch<Event>().ParseFromString(result.payload))

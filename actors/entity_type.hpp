@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/actors/command_context.hpp>
+#include <eventcore/actors/fold_type.hpp>
 #include <eventcore/persistence/event.hpp>
 
 #include <google/protobuf/message.h>
@@ -35,34 +36,22 @@ struct decision {
 
 /// A decider as a table: what the entity actor runs, without knowing the decider's types. `decider<D>` makes it;
 /// users need it only to write hosts or tools of their own.
-///
-/// The functions may throw whatever the user's functions throw. Tables and what they point to live for ever.
-struct entity_type {
+struct entity_type : fold_type {
   struct command {
     const google::protobuf::Message* prototype;
     const std::type_info* cpp_type;
-    /// Whether every effect of this command carries a reply (false: `effect<no_reply>`).
-    bool replies;
+    /// Of the replies; null: effects of this command carry none (`effect<no_reply>`).
+    const google::protobuf::Message* reply;
     /// Decides `command` (of exactly `cpp_type`) on `state`, evolves the events into `state`, then evaluates the reply.
     /// If it throws, `state` may have changed in part and must be rebuilt when `evolving` was set to true.
     decision (*decide)(void* state, const google::protobuf::Message& command, const command_context& context,
                        bool& evolving);
   };
 
-  struct event {
-    const google::protobuf::Message* prototype;
-    /// Parses `payload` and evolves it into `state`. False: the payload does not parse.
-    bool (*replay)(void* state, std::string_view payload);
-  };
-
-  std::string_view category;
   std::span<const command> commands;
-  std::span<const event> events; ///< sorted by full type name
-  void* (*new_state)();
-  void (*delete_state)(void*) noexcept;
 };
 
-/// The table of decider `D`, made once.
+/// The table of decider `D`, made once. Throws `std::logic_error` if its upcasters contradict each other (see `upcasters`).
 template <class D>
 const entity_type& entity_type_of();
 

@@ -34,6 +34,12 @@ public:
       return "the host is shutting down";
     case entity_errc::unexpected_reply:
       return "the reply is of an unexpected type";
+    case entity_errc::key_reused:
+      return "the idempotency key belongs to another command";
+    case entity_errc::invalid_command:
+      return "the command breaks a documented bound";
+    case entity_errc::not_owned:
+      return "the stream belongs to another service";
     }
     return "unknown entity error " + std::to_string(value);
   }

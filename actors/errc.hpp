@@ -33,6 +33,12 @@ enum class entity_errc : std::uint8_t {
   stopped,
   /// The reply was of another type than the caller asked for: a mistake in the program.
   unexpected_reply,
+  /// The idempotency key was used for another command before. Nothing happened; use a new key for each command.
+  key_reused,
+  /// The command breaks a documented bound (a key too long, a stream named twice, too many streams). Nothing happened.
+  invalid_command,
+  /// The stream's category belongs to another service (spec 1). Nothing happened.
+  not_owned,
 };
 
 const std::error_category& entity_category() noexcept;

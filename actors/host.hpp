@@ -3,6 +3,7 @@
 #include <eventcore/actors/command_context.hpp>
 #include <eventcore/actors/decider.hpp>
 #include <eventcore/actors/errc.hpp>
+#include <eventcore/actors/stream_options.hpp>
 #include <eventcore/persistence/error.hpp>
 
 #include <google/protobuf/message.h>
@@ -35,6 +36,8 @@ struct host_options {
   /// state before that writer. To be turned off where a stream has one writer for sure, and with
   /// `durability::relaxed`, where the look-up waits for the disk.
   bool check_head = true;
+  snapshot_options snapshots{};
+  answer_options answers{};
   /// A failed recovery is tried again after this time, doubled each time, at most `max_backoff`.
   std::chrono::milliseconds backoff{200};
   std::chrono::milliseconds max_backoff{30'000};
@@ -46,6 +49,9 @@ struct host_stats {
   std::size_t recovering = 0; ///< of these, not ready yet
   std::uint64_t activations = 0;
   std::uint64_t passivations = 0;
+  std::uint64_t snapshots_saved = 0;       ///< handed to the journal
+  std::uint64_t snapshots_too_large = 0;   ///< larger than `snapshot_options::max_bytes`, so not saved
+  std::uint64_t snapshots_passed_over = 0; ///< of another state version or not readable, found at a recovery
 };
 
 /// A handle of the actor that finds or starts the entity for an id, without types. Cheap to copy; empty when

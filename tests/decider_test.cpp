@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(there_is_one_and_it_names_everything) {
   BOOST_REQUIRE(type.commands.size() == 4u);
   for (const auto& row : type.commands) {
     BOOST_TEST((typeid(*row.prototype) == *row.cpp_type));
-    BOOST_TEST(row.replies == (row.prototype->GetTypeName() != "bank.Open"));
+    BOOST_TEST((row.reply != nullptr) == (row.prototype->GetTypeName() != "bank.Open"));
   }
 }
 

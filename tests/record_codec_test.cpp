@@ -71,6 +71,8 @@ content any_content() {
   if (*rc::gen::arbitrary<bool>())
     c.metadata = *any_metadata();
   c.occurred_at = timestamp{std::chrono::microseconds{*rc::gen::arbitrary<std::int64_t>()}};
+  if (*rc::gen::arbitrary<bool>())
+    c.answer = {*rc::gen::arbitrary<std::string>(), *rc::gen::arbitrary<std::string>()};
   c.version = *rc::gen::inRange<stream_version>(1, ~stream_version{0});
   c.position = *rc::gen::inRange<log_position>(1, ~log_position{0});
   return c;
@@ -95,6 +97,8 @@ BOOST_AUTO_TEST_CASE(every_record_round_trips) {
     RC_ASSERT(out.occurred_at == c.occurred_at);
     RC_ASSERT(out.payload == c.event.payload);
     RC_ASSERT(out.metadata == c.metadata);
+    RC_ASSERT(out.answer.key == c.answer.key);
+    RC_ASSERT(out.answer.content == c.answer.content);
 
     auto key = peek_record(value, c.position);
     RC_ASSERT(key.has_value());

@@ -48,14 +48,33 @@ void log_unheard(const entity_env& env, std::string_view id, const error& e) {
                      : "");
 }
 
+void save_snapshot(const entity_env& env, const stream_id& stream, snapshot s) {
+  if (s.state.size() <= env.options.snapshots.max_bytes) {
+    ++env.snapshots_saved;
+    env.journal.save_snapshot(stream, std::move(s), env.options.snapshots.keep);
+    return;
+  }
+  ++env.snapshots_too_large;
+  if (env.snapshot_warnings.admit())
+    spdlog::warn(
+        "the state of {} at version {} is not saved: it has {} bytes, and a snapshot has at most {}; raise "
+        "snapshots.max_bytes, or make the state smaller",
+        stream.str(), s.version, s.state.size(), env.options.snapshots.max_bytes);
+}
+
 // -- commit_outcomes
 
 void commit_outcomes::on_commit(std::uint64_t ticket, const result<committed>& outcome) noexcept {
   std::lock_guard guard{mutex_};
   ++batch_.answered;
-  if (outcome)
-    batch_.succeeded_through = std::max(batch_.succeeded_through, ticket);
-  else
+  if (outcome) {
+    if (ticket >= batch_.succeeded_through) {
+      batch_.succeeded_through = ticket;
+      batch_.last_position = outcome->last;
+    }
+    if (ticket == watched_)
+      batch_.watched_position = outcome->last;
+  } else
     batch_.failures.emplace_back(ticket, outcome.error());
   if (!std::exchange(told_, true))
     if (auto entity = caf::actor_cast<caf::actor>(entity_))
@@ -66,9 +85,15 @@ commit_outcomes::batch commit_outcomes::take() {
   std::lock_guard guard{mutex_};
   told_ = false;
   batch result{std::exchange(batch_.answered, 0), batch_.succeeded_through,
-               std::exchange(batch_.failures, {})};
+               std::exchange(batch_.failures, {}), batch_.last_position, batch_.watched_position};
   std::ranges::sort(result.failures, {}, [](const auto& failure) { return failure.first; });
   return result;
+}
+
+void commit_outcomes::watch(std::uint64_t ticket) {
+  std::lock_guard guard{mutex_};
+  watched_ = ticket;
+  batch_.watched_position = 0;
 }
 
 void commit_outcomes::detach() {
@@ -85,10 +110,7 @@ entity_actor::entity_actor(caf::actor_config& config, std::shared_ptr<const enti
     , stream_{std::move(stream)}
     , permit_{permit} {}
 
-entity_actor::~entity_actor() {
-  if (state_)
-    env_->type.delete_state(state_);
-}
+entity_actor::~entity_actor() = default;
 
 caf::behavior entity_actor::make_behavior() {
   set_default_handler([](caf::scheduled_actor* self, caf::message_view&) -> caf::result<caf::message> {
@@ -126,6 +148,15 @@ caf::behavior entity_actor::make_behavior() {
           return_permit();
       },
       [this](leave_order) { on_leave(); },
+      [this](drain_order) {
+        drain_wanted_ = true;
+        report_if_drained();
+      },
+      [this](const stream_changed& news) -> caf::result<void> {
+        notices_.emplace_back(*current_mailbox_element());
+        on_stream_changed(news.version);
+        return caf::delegated<void>{};
+      },
       [this](stop_order how) { on_stop(how); },
   };
 }
@@ -160,7 +191,10 @@ bool entity_actor::can_decide() {
 void entity_actor::take_up_waiting() {
   while (!waiting_.empty() && can_decide())
     take_up(waiting_.pop());
+  if (phase_ == phase::running)
+    answer_notices();
   leave_if_wanted();
+  report_if_drained();
 }
 
 void entity_actor::take_up(std::unique_ptr<command_record> record) {
@@ -178,7 +212,7 @@ void entity_actor::take_up(std::unique_ptr<command_record> record) {
     again.push(std::move(record));
     again.append(std::move(waiting_));
     waiting_ = std::move(again);
-    return begin_recovery();
+    return depends_on == basis::broken_state ? begin_recovery() : catch_up();
   }
   if (depends_on == basis::broken_state)
     drain();
@@ -188,7 +222,7 @@ bool entity_actor::is_up_to_date() {
   if (!env_->options.check_head)
     return true;
   auto head = env_->journal.head_of(stream_);
-  return head && head->version == version_;
+  return head && head->version == state_->version;
 }
 
 entity_actor::basis entity_actor::decide(command_record& record) {
@@ -207,12 +241,6 @@ entity_actor::basis entity_actor::decide(command_record& record) {
   if (!command)
     return no(entity_errc::unknown_command, "the decider of category " + std::string{env_->type.category} +
                                                 " has no decide() for " + describe(record.content));
-  auto credit = env_->journal.reserve();
-  if (!credit)
-    return no(credit.error().code() == journal_errc::overloaded ? entity_errc::overloaded
-                                                                : entity_errc::not_persisted,
-              credit.error().message());
-
   command_context own;
   const auto* context = view->context;
   if (!context || context->now == timestamp{}) {
@@ -221,6 +249,21 @@ entity_actor::basis entity_actor::decide(command_record& record) {
     own.now = env_->now();
     context = &own;
   }
+  std::uint64_t fingerprint = 0;
+  if (!context->idempotency_key.empty()) {
+    if (auto wrong = check_idempotency_key(context->idempotency_key)) {
+      record.failure = std::make_unique<error>(std::move(*wrong));
+      return basis::nothing;
+    }
+    if (is_repeat(record, *command, *view, context->now, fingerprint))
+      return basis::state;
+  }
+  auto credit = env_->journal.reserve();
+  if (!credit)
+    return no(credit.error().code() == journal_errc::overloaded ? entity_errc::overloaded
+                                                                : entity_errc::not_persisted,
+              credit.error().message());
+
   auto evolving = false;
   auto thrown = [&](const char* what) {
     record.failure = std::make_unique<error>(make_error(
@@ -230,12 +273,20 @@ entity_actor::basis entity_actor::decide(command_record& record) {
   };
   decision decided;
   try {
-    decided = command->decide(state_, *static_cast<const google::protobuf::Message*>(view->command), *context,
-                              evolving);
+    decided = command->decide(state_->get(), *static_cast<const google::protobuf::Message*>(view->command),
+                              *context, evolving);
   } catch (const std::exception& e) {
     return thrown(e.what());
   } catch (...) {
     return thrown("something that is no std::exception");
+  }
+  stream_append append{stream_, expected_version::exact(state_->version), std::move(decided.events)};
+  if (fingerprint != 0) {
+    append.answer = {
+        context->idempotency_key,
+        encode_answer(fingerprint, decided.reply.get(), decided.rejected ? &*decided.rejected : nullptr)};
+    if (append.events.empty())
+      append.events.push_back(answer_carrier());
   }
   record.reply = std::move(decided.reply);
   record.stop = decided.stop;
@@ -243,10 +294,23 @@ entity_actor::basis entity_actor::decide(command_record& record) {
     auto& why = *decided.rejected;
     record.failure = std::make_unique<error>(make_error(entity_errc::rejected, std::move(why.message)));
     record.failure->with_reason(std::move(why.code), std::move(why.details));
-  } else if (!decided.events.empty()) {
-    submit(record, std::move(decided.events), *context, std::move(*credit));
   }
+  if (!append.events.empty())
+    submit(record, std::move(append), *context, std::move(*credit));
   return basis::state;
+}
+
+bool entity_actor::is_repeat(command_record& record, const entity_type::command& command,
+                             const command_view& view, timestamp now, std::uint64_t& fingerprint) {
+  auto& key = view.context->idempotency_key;
+  fingerprint = fingerprint_of(*static_cast<const google::protobuf::Message*>(view.command));
+  auto* content = state_->find_answer(env_->options.answers, key, now);
+  if (!content)
+    return false;
+  auto first = decode_answer(*content, key, fingerprint, command.reply);
+  record.reply = std::move(first.reply);
+  record.failure = std::move(first.failure);
+  return true;
 }
 
 const entity_type::command* entity_actor::find_command(const std::type_info& type) const {
@@ -260,21 +324,23 @@ const entity_type::command* entity_actor::find_command(const std::type_info& typ
   return nullptr;
 }
 
-void entity_actor::submit(command_record& record, std::vector<new_event> events,
-                          const command_context& context, writer_credit credit) {
+void entity_actor::submit(command_record& record, stream_append append, const command_context& context,
+                          writer_credit credit) {
   if (!epoch_)
     epoch_ = std::make_shared<writer_epoch>();
   if (!outcomes_)
     outcomes_ = std::make_shared<commit_outcomes>(caf::weak_actor_ptr{ctrl()});
+  state_->version += append.events.size();
+  if (!append.answer.key.empty())
+    state_->remember(env_->options.answers, append.answer.key, append.answer.content, context.now);
   commit c;
-  auto before = version_;
-  version_ += events.size();
-  c.appends.push_back({stream_, expected_version::exact(before), std::move(events)});
+  c.appends.push_back(std::move(append));
   c.metadata = context.metadata;
   c.occurred_at = context.now;
   c.epoch = epoch_;
   record.ticket = ++last_ticket_;
   ++in_flight_;
+  take_snapshot_if_due();
   env_->journal.submit(std::move(c), std::move(credit), outcomes_, record.ticket);
 }
 
@@ -311,6 +377,9 @@ void entity_actor::on_commits_done() {
     return;
   auto batch = outcomes_->take();
   in_flight_ -= batch.answered;
+  save_taken_snapshot(batch);
+  if (state_ && in_flight_ == 0 && batch.failures.empty() && batch.succeeded_through == last_ticket_)
+    state_->position = batch.last_position;
   auto* record = pending_.front();
   for (auto& [ticket, why] : batch.failures) {
     while (record->ticket != ticket)
@@ -326,13 +395,18 @@ void entity_actor::on_commits_done() {
     return finish_draining();
   if (phase_ == phase::running && !batch.failures.empty())
     return drain();
-  if (stopping_ && idle())
+  if (stopping_ && idle()) {
+    save_last_snapshot();
     return quit();
+  }
   leave_if_wanted();
+  report_if_drained();
 }
 
 void entity_actor::drain() {
   phase_ = phase::draining;
+  if (std::exchange(taken_, nullptr))
+    saved_version_ = 0;
   if (in_flight_ == 0)
     finish_draining();
 }
@@ -351,10 +425,13 @@ void entity_actor::finish_draining() {
     if (why && why->code() == journal_errc::outcome_unknown) {
       refuse(*record, entity_errc::outcome_unknown, why->message());
     } else if (why && !lost_to_others(*why)) {
-      refuse(*record, entity_errc::not_persisted, why->message());
+      refuse(*record,
+             why->code() == journal_errc::not_owned ? entity_errc::not_owned : entity_errc::not_persisted,
+             why->message());
     } else if (why && stops_all_writes(*cause)) {
       refuse(*record, entity_errc::not_persisted, cause->message());
     } else {
+      lost_once_ = true;
       // What has no commit of its own goes with those that have, so its rounds are bounded, too.
       if (record->ticket != 0 && cause->code() == journal_errc::conflict)
         ++record->conflicts;
@@ -380,7 +457,7 @@ void entity_actor::finish_draining() {
 
 void entity_actor::begin_recovery() {
   phase_ = phase::awaiting_permit;
-  drop_state();
+  state_.reset();
   if (permit_)
     start_reading();
   else
@@ -390,11 +467,27 @@ void entity_actor::begin_recovery() {
 void entity_actor::start_reading() {
   phase_ = phase::recovering;
   try {
-    state_ = env_->type.new_state();
+    if (base_ && base_->version >= saved_version_)
+      state_.emplace(base_->clone());
+    else
+      state_.emplace(
+          restore(env_->journal, stream_, env_->type, env_->options.answers, [this](const auto& why) {
+            ++env_->snapshots_passed_over;
+            if (env_->snapshot_warnings.admit())
+              spdlog::warn("{}", why);
+          }));
   } catch (const std::exception& e) {
-    return fail_recovery(std::string{"making an empty state threw an exception: "} + e.what());
+    return fail_recovery(std::string{"making a state threw an exception: "} + e.what());
+  } catch (...) {
+    return fail_recovery("making a state threw something that is no std::exception");
   }
-  cursor_ = std::make_unique<stream_cursor>(stream_cursor{stream_, 1, 0});
+  saved_version_ = std::max(saved_version_, state_->version);
+  catch_up();
+}
+
+void entity_actor::catch_up() {
+  phase_ = phase::recovering;
+  cursor_ = std::make_unique<stream_cursor>(stream_cursor{stream_, state_->version + 1, state_->position});
   recover();
 }
 
@@ -406,18 +499,10 @@ void entity_actor::recover() {
         env_->journal.read_stream(*cursor_, page, {env_->options.recovery_chunk, recovery_chunk_bytes});
     if (!read)
       return fail_recovery(read.error().message());
-    if (page.empty()) {
-      version_ = cursor_->next - 1;
-      cursor_.reset();
-      epoch_.reset();
-      recovery_failure_.reset();
-      backoff_ = {};
-      phase_ = phase::running;
-      return_permit();
-      return take_up_waiting();
-    }
+    if (page.empty())
+      return become_ready();
     for (const auto& event : page)
-      if (auto why = replay(event))
+      if (auto why = state_->apply(event, env_->options.answers))
         return fail_recovery("event " + std::to_string(event.version) + " at position " +
                              std::to_string(event.position) + " of type " + event.type + ' ' + *why);
     if (page.size() == env_->options.recovery_chunk)
@@ -426,41 +511,99 @@ void entity_actor::recover() {
   send(this, continue_recovery{});
 }
 
-std::optional<std::string> entity_actor::replay(const recorded_event& event) {
-  const auto& names = env_->event_names;
-  if (last_event_ >= names.size() || names[last_event_] != event.type) {
-    auto i = std::ranges::lower_bound(names, event.type);
-    if (i == names.end() || *i != event.type)
-      return "is unknown to the decider; add the type to its events, or run the program version that wrote "
-             "it";
-    last_event_ = static_cast<std::uint16_t>(i - names.begin());
+void entity_actor::become_ready() {
+  recovered_version_ = state_->version;
+  cursor_.reset();
+  epoch_.reset();
+  recovery_failure_.reset();
+  backoff_ = {};
+  if (std::exchange(lost_once_, false) && state_->can_clone()) {
+    try {
+      base_ = std::make_unique<fold_state>(state_->clone());
+    } catch (...) {
+      base_.reset(); // the next recovery begins elsewhere
+    }
   }
-  try {
-    if (env_->type.events[last_event_].replay(state_, event.payload))
-      return std::nullopt;
-    return "has a payload that does not parse";
-  } catch (const std::exception& e) {
-    return std::string{"made evolve() throw: "} + e.what();
-  } catch (...) {
-    return "made evolve() throw something that is no std::exception";
-  }
+  phase_ = phase::running;
+  return_permit();
+  take_up_waiting();
 }
 
 void entity_actor::fail_recovery(std::string why) {
   phase_ = phase::failed;
-  drop_state();
+  state_.reset();
+  base_.reset();
   cursor_.reset();
   backoff_ = std::min(std::max(backoff_ * 2, env_->options.backoff), env_->options.max_backoff);
   retry_at_ = clock().now() + backoff_;
   recovery_failure_ = std::make_unique<std::string>("stream " + stream_.str() + " cannot be rebuilt: " + why);
   spdlog::error("{}; tried again at the first command after {} ms", *recovery_failure_, backoff_.count());
   return_permit();
+  answer_notices();
   refuse_all(waiting_, entity_errc::recovery_failed, *recovery_failure_);
+  report_if_drained();
 }
 
-void entity_actor::drop_state() noexcept {
-  if (state_)
-    env_->type.delete_state(std::exchange(state_, nullptr));
+// -- snapshots
+
+void entity_actor::take_snapshot_if_due() {
+  auto every = env_->options.snapshots.every;
+  if (!env_->type.snapshot.save || every == 0 || taken_ || state_->version < saved_version_ + every)
+    return;
+  saved_version_ = state_->version;
+  try {
+    taken_ = std::make_unique<std::pair<std::uint64_t, snapshot>>(last_ticket_, state_->save());
+    outcomes_->watch(last_ticket_);
+  } catch (const std::exception& e) {
+    if (env_->snapshot_warnings.admit())
+      spdlog::warn("the state of {} at version {} cannot be saved: {}", stream_.str(), state_->version,
+                   e.what());
+  }
+}
+
+void entity_actor::save_taken_snapshot(const commit_outcomes::batch& done) {
+  if (!taken_ || done.watched_position == 0)
+    return;
+  taken_->second.position = done.watched_position;
+  save_snapshot(*env_, stream_, std::move(taken_->second));
+  taken_.reset();
+}
+
+void entity_actor::save_last_snapshot() {
+  auto least = env_->options.snapshots.on_passivation;
+  if (!env_->type.snapshot.save || least == 0 || phase_ != phase::running || in_flight_ > 0 ||
+      state_->version < saved_version_ + least)
+    return;
+  try {
+    save_snapshot(*env_, stream_, state_->save());
+  } catch (const std::exception& e) {
+    if (env_->snapshot_warnings.admit())
+      spdlog::warn("the state of {} at version {} cannot be saved: {}", stream_.str(), state_->version,
+                   e.what());
+  }
+}
+
+// -- other writers
+
+void entity_actor::on_stream_changed(stream_version version) {
+  if (phase_ != phase::running) {
+    if (phase_ == phase::failed)
+      answer_notices();
+    return; // what it is doing now ends with reading the stream, and then the notice is answered
+  }
+  if (version <= recovered_version_ || (in_flight_ == 0 && version <= state_->version)) {
+    answer_notices();
+  } else if (in_flight_ > 0) {
+    drain(); // what is in flight is in vain
+  } else {
+    catch_up();
+  }
+}
+
+void entity_actor::answer_notices() {
+  for (auto& notice : notices_)
+    notice.deliver(caf::actor_cast<caf::strong_actor_ptr>(env_->host), caf::message{}, context());
+  notices_.clear();
 }
 
 void entity_actor::return_permit() {
@@ -471,17 +614,21 @@ void entity_actor::return_permit() {
 // -- the end
 
 void entity_actor::on_leave() {
-  if (backlog.load(std::memory_order_relaxed) == 0)
+  if (backlog.load(std::memory_order_relaxed) == 0) {
+    save_last_snapshot();
     quit();
-  else
+  } else {
     report(entity_news::stay);
+  }
 }
 
 void entity_actor::on_stop(stop_order how) {
   stopping_ = true;
   refuse_all(waiting_, entity_errc::stopped, "the host is shutting down");
-  if (how.at_once || pending_.empty())
+  if (how.at_once || pending_.empty()) {
+    save_last_snapshot();
     quit();
+  }
 }
 
 void entity_actor::on_exit() {
@@ -497,6 +644,13 @@ void entity_actor::leave_if_wanted() {
   if (leave_wanted_ && idle() && phase_ == phase::running) {
     leave_wanted_ = false;
     report(entity_news::want_leave);
+  }
+}
+
+void entity_actor::report_if_drained() {
+  if (drain_wanted_ && idle() && backlog.load(std::memory_order_relaxed) == 0) {
+    drain_wanted_ = false;
+    report(entity_news::drained);
   }
 }
 

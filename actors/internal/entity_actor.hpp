@@ -3,6 +3,7 @@
 #include <eventcore/actors/entity_type.hpp>
 #include <eventcore/actors/host.hpp>
 #include <eventcore/actors/internal/caf_compat.hpp>
+#include <eventcore/actors/internal/fold_state.hpp>
 #include <eventcore/persistence/journal.hpp>
 
 #include <atomic>
@@ -26,6 +27,16 @@ struct stop_order {
   bool at_once = false;
 };
 
+/// Host to entity: report `drained` when nothing waits and nothing is in flight.
+struct drain_order {};
+
+/// A multi-stream command to a host, and the host to its entity: a commit that was not the entity's own took the stream to
+/// `version`. Answered, with an empty message, when the entity has taken that in and decided what waited for it.
+struct stream_changed {
+  std::string id;
+  stream_version version = 0;
+};
+
 /// Journal's writer to entity: outcomes wait to be taken.
 struct commits_done {};
 
@@ -37,6 +48,7 @@ enum class entity_news : std::uint8_t {
   permit_returned, ///< it is ready, or could not be recovered
   stay,            ///< it does not leave: something waits
   want_leave,      ///< an effect asked to stop it, and all it decided is answered
+  drained,         ///< as a `drain_order` asked
   gone,            ///< its last message; it gives its permit back, too
 };
 
@@ -51,6 +63,8 @@ struct entity_report {
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::permit_granted)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::leave_order)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::stop_order)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::drain_order)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::stream_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::commits_done)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::continue_recovery)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::entity_report)
@@ -76,9 +90,15 @@ struct entity_env {
   host_options options;
   std::function<timestamp()> now;
   caf::actor host;
-  std::vector<std::string> event_names; ///< of `type.events`, in their order
-  mutable log_limiter warnings;
+  mutable log_limiter warnings{};
+  mutable log_limiter snapshot_warnings{};
+  mutable std::atomic<std::uint64_t> snapshots_saved{0};
+  mutable std::atomic<std::uint64_t> snapshots_too_large{0};
+  mutable std::atomic<std::uint64_t> snapshots_passed_over{0};
 };
+
+/// Hands `state` to the journal as a snapshot, or counts and logs why not.
+void save_snapshot(const entity_env& env, const stream_id& stream, snapshot s);
 
 /// Logs a failure that no caller hears of: a rejection at level debug, all else as a warning.
 void log_unheard(const entity_env& env, std::string_view id, const error& e);
@@ -164,6 +184,8 @@ public:
     /// All tickets up to this one that are not in `failures` succeeded, since this object was made.
     std::uint64_t succeeded_through = 0;
     std::vector<std::pair<std::uint64_t, error>> failures; ///< by ticket
+    log_position last_position = 0;    ///< of the last event of `succeeded_through`, if it is set
+    log_position watched_position = 0; ///< as above, of the watched ticket
   };
 
   explicit commit_outcomes(caf::weak_actor_ptr entity)
@@ -171,12 +193,15 @@ public:
 
   void on_commit(std::uint64_t ticket, const result<committed>& outcome) noexcept override;
   batch take();
+  /// Keeps the position of this ticket's last event; forgets the ticket watched before.
+  void watch(std::uint64_t ticket);
   /// The entity hears nothing from now on.
   void detach();
 
 private:
   std::mutex mutex_;
   bool told_ = false;
+  std::uint64_t watched_ = 0;
   batch batch_;
   caf::weak_actor_ptr entity_;
 };
@@ -190,6 +215,9 @@ private:
 /// answered, then it recovers once more and decides the commands again that were not answered. A recovery
 /// that fails leads to `failed`; the first command after the back-off time starts another one. It quits when
 /// its host says `leave` and nothing waits, or says `stop` and all is answered.
+///
+/// An entity that lost to another writer once keeps a copy of the durable state that it recovered to (where states can be
+/// copied), so that the next conflict costs the events since, and not the stream.
 class entity_actor final : public caf::event_based_actor {
 public:
   /// With `permit` it recovers at once, else when it is granted.
@@ -224,8 +252,11 @@ private:
   /// Whether the state, with no commit in flight, is that of the stream's end: no other writer was there.
   bool is_up_to_date();
   const entity_type::command* find_command(const std::type_info& type) const;
-  void submit(command_record& record, std::vector<new_event> events, const command_context& context,
+  void submit(command_record& record, stream_append append, const command_context& context,
               writer_credit credit);
+  /// Whether the command is a repeat; then it has the answer of the first one. `fingerprint` is set if it has a key.
+  bool is_repeat(command_record& record, const entity_type::command& command, const command_view& view,
+                 timestamp now, std::uint64_t& fingerprint);
 
   // -- answers
   void answer(command_record& record);
@@ -240,30 +271,43 @@ private:
   // -- recovery
   void begin_recovery();
   void start_reading();
+  /// Reads on from where the state is, which is durable.
+  void catch_up();
   void recover();
-  /// Nothing, or why the event cannot be taken in.
-  std::optional<std::string> replay(const recorded_event& event);
+  void become_ready();
   void fail_recovery(std::string why);
-  void drop_state() noexcept;
+
+  // -- snapshots
+  /// Takes a copy of the state to be saved when the commit that it ends with is durable.
+  void take_snapshot_if_due();
+  void save_taken_snapshot(const commit_outcomes::batch& done);
+  void save_last_snapshot();
+
+  // -- other writers
+  void on_stream_changed(stream_version version);
+  void answer_notices();
   void return_permit();
 
   // -- the end
   void on_leave();
   void on_stop(stop_order how);
   void leave_if_wanted();
+  void report_if_drained();
   void report(entity_news what);
   std::string_view id() const;
   bool idle() const { return pending_.empty() && waiting_.empty(); }
 
   std::shared_ptr<const entity_env> env_;
   stream_id stream_;
-  void* state_ = nullptr;
+  std::optional<fold_state> state_; ///< its version runs ahead of what is durable
   phase phase_ = phase::awaiting_permit;
   bool permit_ = false;
   bool stopping_ = false;
   bool leave_wanted_ = false;
-  std::uint16_t last_event_ = 0; ///< index of the event type replayed last: the next one is often the same
-  stream_version version_ = 0;   ///< of `state_`; runs ahead of what is durable
+  bool drain_wanted_ = false;
+  bool lost_once_ = false; ///< to another writer
+  stream_version recovered_version_ = 0;
+  stream_version saved_version_ = 0; ///< of the newest snapshot that is saved or about to be
   std::uint64_t last_ticket_ = 0;
   std::size_t in_flight_ = 0; ///< commits without an answer
   std::shared_ptr<writer_epoch> epoch_;
@@ -271,6 +315,9 @@ private:
   record_queue pending_; ///< decided, not answered
   record_queue waiting_; ///< not taken up, or to be decided again
   std::unique_ptr<stream_cursor> cursor_;
+  std::unique_ptr<fold_state> base_;                          ///< durable; where the next recovery begins
+  std::unique_ptr<std::pair<std::uint64_t, snapshot>> taken_; ///< to be saved when its ticket succeeded
+  std::vector<reply_address> notices_;
   std::unique_ptr<std::string> recovery_failure_;
   std::chrono::milliseconds backoff_{0};
   std::chrono::steady_clock::time_point retry_at_{};

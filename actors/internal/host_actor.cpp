@@ -16,8 +16,6 @@ std::shared_ptr<entity_env> make_env(const entity_type& type, journal& journal, 
   auto env = std::make_shared<entity_env>(type, journal, options, std::move(now));
   env->options.recovery_chunk = std::max<std::size_t>(options.recovery_chunk, 1);
   env->options.max_recoveries = std::max<std::size_t>(options.max_recoveries, 1);
-  for (const auto& event : type.events)
-    env->event_names.push_back(event.prototype->GetTypeName());
   return env;
 }
 
@@ -54,7 +52,22 @@ caf::behavior host_actor::make_behavior() {
       [this](const entity_report& report) { on_report(report); },
       [this](sweep) { on_sweep(); },
       [this](get_stats) {
-        return host_stats{entities_.size(), permits_held_ + permits_wanted_, activations_, passivations_};
+        return host_stats{entities_.size(),
+                          permits_held_ + permits_wanted_,
+                          activations_,
+                          passivations_,
+                          env_->snapshots_saved,
+                          env_->snapshots_too_large,
+                          env_->snapshots_passed_over};
+      },
+      [this](const hold_stream& wish) -> caf::result<void> {
+        on_hold(wish);
+        return caf::delegated<void>{};
+      },
+      [this](const release_stream& release) { on_release(release.id, release.holder); },
+      [this](const stream_changed& news) -> caf::result<void> {
+        on_stream_changed(news);
+        return caf::delegated<void>{};
       },
       [this](stop_host how) -> caf::result<void> {
         stop_requests_.emplace_back(*current_mailbox_element());
@@ -90,14 +103,15 @@ void host_actor::on_command(caf::mailbox_element& element) {
 }
 
 std::optional<error> host_actor::pass_on(entries::iterator e, caf::mailbox_element& element) {
-  auto waiting = e->leaving ? e->kept.size() : e->entity().backlog.load(std::memory_order_relaxed);
+  auto keep = e->leaving || !e->holds.empty();
+  auto waiting = keep ? e->kept.size() : e->entity().backlog.load(std::memory_order_relaxed);
   if (waiting >= env_->options.max_waiting)
     return make_error(entity_errc::overloaded, std::to_string(waiting) + " commands wait at " +
                                                    std::string{env_->type.category} + '-' + e->id +
                                                    " already; try again later");
   auto forwarded = caf::make_mailbox_element(std::move(element.sender), element.mid,
                                              std::move(element.stages), element.move_content_to_message());
-  if (e->leaving) {
+  if (keep) {
     e->kept.push_back(std::move(forwarded));
     return std::nullopt;
   }
@@ -153,6 +167,11 @@ void host_actor::start_actor(entry& e, stream_id stream) {
 }
 
 void host_actor::ask_to_leave(entries::iterator e) {
+  if (!e->holds.empty()) {
+    e->last_used = tick_;
+    active_.splice(active_.begin(), active_, e);
+    return;
+  }
   e->leaving = true;
   leaving_.splice(leaving_.begin(), active_, e);
   send(e->actor, leave_order{});
@@ -162,9 +181,16 @@ void host_actor::welcome_back(entries::iterator e) {
   e->leaving = false;
   e->last_used = tick_;
   active_.splice(active_.begin(), leaving_, e);
-  for (auto& command : std::exchange(e->kept, {})) {
-    e->entity().backlog.fetch_add(1, std::memory_order_relaxed);
-    e->entity().enqueue(std::move(command), context());
+  if (e->holds.empty())
+    pass_on_kept(*e);
+  else
+    send(e->actor, drain_order{});
+}
+
+void host_actor::pass_on_kept(entry& e) {
+  for (auto& command : std::exchange(e.kept, {})) {
+    e.entity().backlog.fetch_add(1, std::memory_order_relaxed);
+    e.entity().enqueue(std::move(command), context());
   }
 }
 
@@ -190,6 +216,9 @@ void host_actor::on_report(const entity_report& report) {
     if (!e->leaving)
       ask_to_leave(e);
     break;
+  case entity_news::drained:
+    on_drained(e);
+    break;
   case entity_news::gone:
     on_gone(e);
     break;
@@ -200,14 +229,16 @@ void host_actor::on_gone(entries::iterator e) {
   take_permit_back(*e);
   if (e->leaving)
     ++passivations_;
-  if (!e->kept.empty()) {
+  auto& list = e->leaving ? leaving_ : active_;
+  if (!stopping_ && (!e->kept.empty() || !e->holds.empty())) {
     // The id was valid before.
     start_actor(*e, *stream_id::of(env_->type.category, e->id));
+    leaving_.splice(leaving_.begin(), list, e);
     welcome_back(e);
     return;
   }
   entities_.erase(e->id);
-  (e->leaving ? leaving_ : active_).erase(e);
+  list.erase(e);
   quit_if_stopped();
 }
 
@@ -231,6 +262,64 @@ void host_actor::grant_permits() {
     known->second->recovery = permit::held;
     send(known->second->actor, permit_granted{});
   }
+}
+
+// -- holds
+
+void host_actor::on_hold(const hold_stream& wish) {
+  reply_address to{*current_mailbox_element()};
+  auto refuse = [&](const error& why) {
+    to.deliver(ctrl(), caf::make_message(to_caf_error(why)), context());
+  };
+  if (stopping_)
+    return refuse(make_error(entity_errc::stopped, "the host is shutting down"));
+  auto known = entities_.find(wish.id);
+  auto e = known != entities_.end() ? result<entries::iterator>{known->second} : start(wish.id);
+  if (!e)
+    return refuse(e.error());
+  (*e)->holds.push_back({wish.holder, wish.lease, std::move(to)});
+  if ((*e)->holds.size() == 1 && !(*e)->leaving)
+    send((*e)->actor, drain_order{});
+}
+
+void host_actor::on_drained(entries::iterator e) {
+  if (e->holds.empty() || e->holds.front().granted)
+    return;
+  auto& hold = e->holds.front();
+  hold.granted = true;
+  hold.to.deliver(ctrl(), caf::message{}, context());
+  delayed_send(this, std::chrono::ceil<std::chrono::microseconds>(hold.lease),
+               release_stream{e->id, hold.holder});
+}
+
+void host_actor::on_release(const std::string& id, std::uint64_t holder) {
+  auto known = entities_.find(id);
+  if (known == entities_.end())
+    return;
+  auto& e = *known->second;
+  auto hold = std::ranges::find(e.holds, holder, &entry::hold::holder);
+  if (hold == e.holds.end())
+    return; // its lease had ended
+  auto first = hold == e.holds.begin();
+  e.holds.erase(hold);
+  if (!first || e.leaving)
+    return;
+  pass_on_kept(e);
+  if (!e.holds.empty())
+    send(e.actor, drain_order{});
+}
+
+void host_actor::on_stream_changed(const stream_changed& news) {
+  auto& element = *current_mailbox_element();
+  auto known = entities_.find(news.id);
+  if (known == entities_.end()) {
+    reply_address{element}.deliver(ctrl(), caf::message{}, context());
+    return;
+  }
+  auto content = element.move_content_to_message();
+  known->second->entity().enqueue(caf::make_mailbox_element(std::move(element.sender), element.mid,
+                                                            std::move(element.stages), std::move(content)),
+                                  context());
 }
 
 // -- time and end

@@ -2,6 +2,7 @@
 
 #include <eventcore/actors/internal/entity_actor.hpp>
 
+#include <chrono>
 #include <deque>
 #include <list>
 #include <span>
@@ -21,12 +22,28 @@ struct stop_host {
 /// Host to itself: look for idle entities.
 struct sweep {};
 
+/// Makes the entity of `id` finish what it has and keeps further commands back, for at most `lease`, until
+/// `release_stream` or the end of the lease. Answered, with an empty message, when the entity has nothing in flight. Several
+/// holders come one after the other, and between two of them the entity gets its commands.
+struct hold_stream {
+  std::string id;
+  std::uint64_t holder = 0; ///< unique in the process
+  std::chrono::nanoseconds lease{};
+};
+
+struct release_stream {
+  std::string id;
+  std::uint64_t holder = 0;
+};
+
 } // namespace eventcore::internal
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::host_stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::stop_host)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::sweep)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::hold_stream)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::release_stream)
 
 namespace eventcore::internal {
 
@@ -56,7 +73,14 @@ private:
     std::uint64_t last_used = 0; ///< in ticks of the sweep
     permit recovery = permit::none;
     bool leaving = false;
-    std::vector<caf::mailbox_element_ptr> kept; ///< commands that came while it was leaving
+    std::vector<caf::mailbox_element_ptr> kept; ///< commands that came while it was leaving or held
+    struct hold {
+      std::uint64_t holder;
+      std::chrono::nanoseconds lease;
+      reply_address to;
+      bool granted = false;
+    };
+    std::deque<hold> holds{}; ///< the first one drains the entity or holds it
 
     entity_actor& entity() const {
       return static_cast<entity_actor&>(*caf::actor_cast<caf::abstract_actor*>(actor));
@@ -82,6 +106,11 @@ private:
   // -- time and end
   void on_sweep();
   void arm_sweep();
+  void on_hold(const hold_stream& wish);
+  void on_release(const std::string& id, std::uint64_t holder);
+  void on_drained(entries::iterator e);
+  void on_stream_changed(const stream_changed& news);
+  void pass_on_kept(entry& e);
   void begin_stop(stop_order how);
   void quit_if_stopped();
 

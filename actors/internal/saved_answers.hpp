@@ -1,0 +1,69 @@
+#pragma once
+
+#include <eventcore/actors/entity_type.hpp>
+#include <eventcore/actors/stream_options.hpp>
+#include <eventcore/persistence/error.hpp>
+#include <eventcore/persistence/event.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace eventcore {
+class SavedState;
+} // namespace eventcore
+
+namespace eventcore::internal {
+
+/// What identifies a command's content: a hash of its type and its fields.
+std::uint64_t fingerprint_of(const google::protobuf::Message& command);
+
+/// Nothing, or why `key` can be no idempotency key.
+std::optional<error> check_idempotency_key(const std::string& key);
+
+/// What is stored of a command's answer.
+std::string encode_answer(std::uint64_t command, const google::protobuf::Message* reply,
+                          const rejection* rejected);
+
+/// The event to carry an answer where the command has none.
+new_event answer_carrier();
+bool is_answer_carrier(const recorded_event& event);
+
+/// The answer to a repeat.
+struct repeated_answer {
+  std::unique_ptr<google::protobuf::Message> reply;
+  std::unique_ptr<error> failure; ///< the rejection, or `key_reused`, or what is wrong with what was stored
+};
+
+/// The answers that one stream's commands with idempotency keys were given, bounded by count and age.
+class saved_answers {
+public:
+  bool empty() const noexcept { return entries_.empty(); }
+  void put(const answer_options& limits, std::string_view key, std::string_view content, timestamp given_at);
+
+  /// The content stored for `key`, or null: it is unknown or expired at `now`. Valid until the next change.
+  const std::string* find(const answer_options& limits, std::string_view key, timestamp now) const;
+
+  void save(SavedState& to) const;
+
+private:
+  struct entry {
+    std::string key;
+    std::string content;
+    timestamp given_at;
+  };
+
+  // A ring in the order of `put`; the hashes of the keys lie together so that a search reads little memory.
+  std::vector<std::uint64_t> hashes_;
+  std::vector<entry> entries_;
+  std::size_t oldest_ = 0;
+};
+
+/// Decodes what `saved_answers::find` found for a repeat of `key` by a command of this fingerprint.
+repeated_answer decode_answer(const std::string& content, const std::string& key, std::uint64_t command,
+                              const google::protobuf::Message* reply_prototype);
+
+} // namespace eventcore::internal
