@@ -93,7 +93,7 @@ public:
       , store_{*env_, tail_, reader_, options.reserve_disk_bytes}
       , snapshots_{info_,
                    {.journal_dir = env_->dir(),
-                    .map_bytes = options.map_bytes,
+                    .map_bytes = options.snapshot_map_bytes,
                     .reserve_disk_bytes = options.reserve_disk_bytes},
                    options.writer} {}
 

@@ -10,9 +10,10 @@ namespace eventcore {
 struct lmdb_options : journal_options {
   /// Create folder and journal if there is none. Otherwise a missing journal is `cannot_open`.
   bool create = true;
-  /// Address space reserved for the file, which is the bound of its size, and as much for the snapshots' file. It costs no
-  /// memory and no disk.
+  /// Address space reserved for the file, which is the bound of its size. It costs no memory and no disk.
   std::size_t map_bytes = std::size_t{1} << 40;
+  /// The same for the snapshots' file. Where it is full, new snapshots are dropped.
+  std::size_t snapshot_map_bytes = std::size_t{1} << 37;
   /// When less than this would remain free on the file system, commits are refused with `disk_full` and snapshots dropped.
   std::size_t reserve_disk_bytes = 64u << 20;
 };

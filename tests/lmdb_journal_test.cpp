@@ -691,7 +691,7 @@ BOOST_AUTO_TEST_CASE(snapshots_leave_the_disk_its_reserve) {
 BOOST_AUTO_TEST_CASE(snapshots_that_find_the_file_full_are_dropped) {
   journal_folder folder;
   lmdb_options options;
-  options.map_bytes = 1u << 20;
+  options.snapshot_map_bytes = 1u << 20;
   auto j = folder.open(options);
   j->save_snapshot(sid("a-1"), saved(1));
   j->flush_snapshots();
