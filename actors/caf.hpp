@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/actors/host.hpp>
+#include <eventcore/actors/multi_stream_host.hpp>
 
 #include <caf/all.hpp>
 
@@ -36,6 +37,10 @@ namespace eventcore {
 /// The host's actor. Sending `caf::exit_msg` to it stops the host in order: commands in flight are answered
 /// as they end, others with `stopped`.
 caf::actor actor_of(const host_handle& host);
+
+/// The actor that runs a multi-stream decider's commands. It takes `(Command)` or `(eventcore::command_context, Command)` and
+/// answers as a host does.
+caf::actor actor_of(const multi_stream_handle& commands);
 
 /// Category of the errors that hosts and entities answer; the code is an `entity_errc`, the context holds
 /// message, reason and details as three strings. Errors of the journal have the category `journal_error_atom`

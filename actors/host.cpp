@@ -1,56 +1,24 @@
 #include <eventcore/actors/host.hpp>
 
 #include <eventcore/actors/caf.hpp>
+#include <eventcore/actors/internal/ask.hpp>
 #include <eventcore/actors/internal/host_actor.hpp>
 
 namespace eventcore {
-
-using internal::request_slot;
 
 struct host_handle::impl {
   caf::actor_system* system;
   caf::actor host;
 };
 
-namespace {
-
-// Far enough for "for ever", and not so far that adding it to a clock overflows.
-constexpr std::chrono::nanoseconds longest_wait = std::chrono::hours{24 * 365};
-
-std::chrono::nanoseconds bounded(std::chrono::nanoseconds within) {
-  return std::clamp(within, std::chrono::nanoseconds::zero(), longest_wait);
-}
-
-error no_answer(std::chrono::nanoseconds within) {
-  return make_error(
-      entity_errc::outcome_unknown,
-      "no answer came within " +
-          std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(within).count()) + " ms");
-}
-
-bool is_error(const caf::message& answer) {
-  return answer.match_elements<caf::error>();
-}
-
-} // namespace
-
 result<std::unique_ptr<google::protobuf::Message>>
 host_handle::ask(std::string_view id, std::unique_ptr<google::protobuf::Message> command,
                  std::chrono::nanoseconds within, command_context context) const {
-  within = bounded(within);
+  within = internal::bounded(within);
   context.deadline = std::min(context.deadline, impl_->system->clock().now() + within);
-  request_slot slot{*impl_->system, impl_->host,
-                    internal::make_command_message(std::string{id}, std::move(context), std::move(command))};
-  auto answer = slot.wait_until(std::chrono::steady_clock::now() + within);
-  if (!answer)
-    return no_answer(within);
-  if (is_error(*answer))
-    return from_caf_error(answer->get_as<caf::error>(0));
-  auto reply = internal::take_reply(*answer);
-  if (!reply && !answer->empty())
-    return make_error(entity_errc::unexpected_reply,
-                      "the answer is no reply: " + internal::describe(*answer));
-  return reply;
+  return internal::ask_command(
+      *impl_->system, impl_->host,
+      internal::make_command_message(std::string{id}, std::move(context), std::move(command)), within);
 }
 
 void host_handle::tell(std::string_view id, std::unique_ptr<google::protobuf::Message> command,
@@ -60,13 +28,10 @@ void host_handle::tell(std::string_view id, std::unique_ptr<google::protobuf::Me
 }
 
 result<host_stats> host_handle::stats(std::chrono::nanoseconds within) const {
-  within = bounded(within);
-  request_slot slot{*impl_->system, impl_->host, caf::make_message(internal::get_stats{})};
-  auto answer = slot.wait_until(std::chrono::steady_clock::now() + within);
+  auto answer = internal::ask_and_wait(*impl_->system, impl_->host, caf::make_message(internal::get_stats{}),
+                                       internal::bounded(within));
   if (!answer)
-    return no_answer(within);
-  if (is_error(*answer))
-    return from_caf_error(answer->get_as<caf::error>(0));
+    return answer.error();
   return answer->get_as<host_stats>(0);
 }
 
@@ -113,11 +78,12 @@ host_handle internal::start_host(caf::actor_system& system, journal& journal, co
       &system, system.spawn<host_actor>(std::cref(type), std::ref(journal), options, std::move(now)))};
 }
 
-void internal::stop_hosts(std::span<const host_handle> hosts, std::chrono::nanoseconds within) {
+void internal::stop_actors(caf::actor_system& system, std::span<const caf::actor> actors,
+                           std::chrono::nanoseconds within) {
   auto wait = [&](stop_host how, std::chrono::nanoseconds longest) {
     std::vector<request_slot> slots;
-    for (const auto& host : hosts)
-      slots.emplace_back(*host.content().system, host.content().host, caf::make_message(how));
+    for (const auto& actor : actors)
+      slots.emplace_back(system, actor, caf::make_message(how));
     auto deadline = std::chrono::steady_clock::now() + bounded(longest);
     bool all = true;
     for (auto& slot : slots)

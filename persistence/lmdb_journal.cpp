@@ -95,7 +95,7 @@ public:
                    {.journal_dir = env_->dir(),
                     .map_bytes = options.snapshot_map_bytes,
                     .reserve_disk_bytes = options.reserve_disk_bytes},
-                   options.writer} {}
+                   options.writer, [this] { writer_->settle(); }} {}
 
   ~lmdb_journal() override { close(); }
 

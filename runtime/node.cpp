@@ -1,10 +1,11 @@
 #include <eventcore/runtime/node.hpp>
 
 #include <eventcore/actors/internal/host_actor.hpp>
+#include <eventcore/actors/internal/multi_stream_actor.hpp>
 
 #include <CLI/CLI.hpp>
 
-#include <caf/all.hpp>
+#include <eventcore/actors/caf.hpp>
 
 #include <iostream>
 #include <mutex>
@@ -66,10 +67,17 @@ struct node::impl {
       , system{config} {}
 
   ~impl() {
-    std::vector<host_handle> all;
-    for (auto& [type, host] : hosts)
-      all.push_back(host);
-    internal::stop_hosts(all, longest_stop);
+    // Multi-stream commands first: they ask hosts to hold entities.
+    stop(commands);
+    stop(hosts);
+  }
+
+  template <class Handles>
+  void stop(const Handles& handles) {
+    std::vector<caf::actor> actors;
+    for (auto& [type, handle] : handles)
+      actors.push_back(actor_of(handle));
+    internal::stop_actors(system, actors, longest_stop);
   }
 
   // In this order: the actors end before the journal does.
@@ -79,6 +87,8 @@ struct node::impl {
   caf::actor_system system;
   std::mutex mutex;
   std::unordered_map<const entity_type*, host_handle> hosts;
+  std::unordered_map<const multi_stream_type*, multi_stream_handle> commands;
+  std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
 };
 
 node::node(std::unique_ptr<impl> content) noexcept
@@ -123,8 +133,17 @@ host_handle node::start_host(const entity_type& type, const host_options& option
     auto adapted = options;
     adapted.check_head = options.check_head && !impl_->relaxed;
     host = internal::start_host(impl_->system, *impl_->journal, type, adapted);
+    impl_->directory->add(type.category, actor_of(host));
   }
   return host;
+}
+
+multi_stream_handle node::start_multi_stream(const multi_stream_type& type, const multi_stream_options& options) {
+  std::lock_guard guard{impl_->mutex};
+  auto& commands = impl_->commands[&type];
+  if (!commands)
+    commands = internal::start_multi_stream(impl_->system, *impl_->journal, type, impl_->directory, options);
+  return commands;
 }
 
 } // namespace eventcore

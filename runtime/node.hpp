@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/actors/host.hpp>
+#include <eventcore/actors/multi_stream_host.hpp>
 #include <eventcore/persistence/lmdb_journal.hpp>
 
 #include <filesystem>
@@ -16,6 +17,8 @@ namespace eventcore {
 /// What a node is made of.
 struct node_options {
   std::filesystem::path journal_dir = "data";
+  /// `journal.service` and `journal.categories` say which service runs here and which categories of streams it owns: a
+  /// command that would append to any other is answered `not_owned` (spec 1).
   lmdb_options journal;
   /// Threads of the actor scheduler; 0: one for each core.
   std::size_t threads = 0;
@@ -43,10 +46,18 @@ public:
   node& operator=(node&&) noexcept;
   ~node();
 
-  /// The host of decider `D`, started by the first call. `options` of later calls are ignored.
+  /// The host of decider `D`, started by the first call. `options` of later calls are ignored. Throws `std::logic_error` if
+  /// the decider's upcasters contradict each other (see `upcasters`).
   template <class D>
   eventcore::host<D> host(const host_options& options = {}) {
     return eventcore::host<D>{start_host(entity_type_of<D>(), options)};
+  }
+
+  /// What runs the commands of multi-stream decider `D`, started by the first call. `options` of later calls are ignored.
+  /// Throws as `host` does.
+  template <class D>
+  multi_stream_host<D> multi_stream(const multi_stream_options& options = {}) {
+    return multi_stream_host<D>{start_multi_stream(multi_stream_type_of<D>(), options)};
   }
 
   eventcore::journal& journal() noexcept;
@@ -58,6 +69,7 @@ private:
   struct impl;
   explicit node(std::unique_ptr<impl> content) noexcept;
   host_handle start_host(const entity_type& type, const host_options& options);
+  multi_stream_handle start_multi_stream(const multi_stream_type& type, const multi_stream_options& options);
 
   std::unique_ptr<impl> impl_;
 };

@@ -40,11 +40,11 @@ private:
   std::unique_ptr<protobuf_message> content_;
 };
 
-/// `(message)` or `(id, context, message)`.
+/// `(message)`, `(context, message)` or `(id, context, message)`.
 class protobuf_tuple final : public caf::detail::message_data {
 public:
   struct address {
-    std::string id;
+    std::optional<std::string> id;
     command_context context;
   };
 
@@ -65,23 +65,24 @@ public:
     return address_ ? new protobuf_tuple{*address_, clone_content()} : new protobuf_tuple{clone_content()};
   }
 
-  std::size_t size() const noexcept override { return address_ ? 3 : 1; }
+  std::size_t size() const noexcept override { return !address_ ? 1 : address_->id ? 3 : 2; }
 
   std::uint32_t type_token() const noexcept override {
-    return address_ ? caf::make_type_token<std::string, command_context, protobuf_message>()
-                    : caf::make_type_token<protobuf_message>();
+    return !address_      ? caf::make_type_token<protobuf_message>()
+           : address_->id ? caf::make_type_token<std::string, command_context, protobuf_message>()
+                          : caf::make_type_token<command_context, protobuf_message>();
   }
 
   caf::rtti_pair type(std::size_t pos) const noexcept override {
     if (pos + 1 == size())
       return type_of(*content_);
-    return pos == 0 ? caf::make_rtti_pair<std::string>() : caf::make_rtti_pair<command_context>();
+    return is_id(pos) ? caf::make_rtti_pair<std::string>() : caf::make_rtti_pair<command_context>();
   }
 
   const void* get(std::size_t pos) const noexcept override {
     if (pos + 1 == size())
       return dynamic_cast<const void*>(content_.get());
-    return pos == 0 ? static_cast<const void*>(&address_->id) : &address_->context;
+    return is_id(pos) ? static_cast<const void*>(&*address_->id) : &address_->context;
   }
 
   void* get_mutable(std::size_t pos) override { return const_cast<void*>(get(pos)); }
@@ -89,20 +90,22 @@ public:
   std::string stringify(std::size_t pos) const override {
     if (pos + 1 == size())
       return content_->ShortDebugString();
-    return pos == 0 ? address_->id : "<context>";
+    return is_id(pos) ? *address_->id : "<context>";
   }
 
   caf::type_erased_value_ptr copy(std::size_t pos) const override {
     if (pos + 1 == size())
       return caf::type_erased_value_ptr{new protobuf_value{*content_}};
-    return pos == 0 ? caf::make_type_erased_value<std::string>(address_->id)
-                    : caf::make_type_erased_value<command_context>(address_->context);
+    return is_id(pos) ? caf::make_type_erased_value<std::string>(*address_->id)
+                      : caf::make_type_erased_value<command_context>(address_->context);
   }
 
   caf::error load(std::size_t, caf::deserializer&) override { return not_between_nodes(); }
   caf::error save(std::size_t, caf::serializer&) const override { return not_between_nodes(); }
 
 private:
+  bool is_id(std::size_t pos) const noexcept { return pos == 0 && address_->id; }
+
   std::optional<address> address_;
   std::unique_ptr<protobuf_message> content_;
 };
@@ -131,6 +134,10 @@ caf::message make_command_message(std::string id, command_context context,
   return to_message(new protobuf_tuple{{std::move(id), std::move(context)}, std::move(command)});
 }
 
+caf::message make_command_message(command_context context, std::unique_ptr<protobuf_message> command) {
+  return to_message(new protobuf_tuple{{std::nullopt, std::move(context)}, std::move(command)});
+}
+
 std::unique_ptr<protobuf_message> take_reply(caf::message& reply) {
   // `unique()` below is exact: nobody but `reply` can make another reference of a message that nobody else
   // holds.
@@ -150,6 +157,19 @@ std::optional<command_view> view_command(const caf::type_erased_tuple& content) 
   return command_view{
       static_cast<const std::string*>(content.get(0)),
       size == 3 ? static_cast<const command_context*>(content.get(1)) : nullptr,
+      content.type(size - 1).second,
+      content.get(size - 1),
+  };
+}
+
+std::optional<command_view> view_multi_stream_command(const caf::type_erased_tuple& content) {
+  static const auto context_type = caf::make_rtti_pair<command_context>();
+  auto size = content.size();
+  if (size < 1 || size > 2 || (size == 2 && !content.matches(0, context_type)))
+    return std::nullopt;
+  return command_view{
+      nullptr,
+      size == 2 ? static_cast<const command_context*>(content.get(0)) : nullptr,
       content.type(size - 1).second,
       content.get(size - 1),
   };

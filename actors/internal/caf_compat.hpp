@@ -22,20 +22,27 @@ caf::message make_reply_message(std::unique_ptr<google::protobuf::Message> messa
 caf::message make_command_message(std::string id, command_context context,
                                   std::unique_ptr<google::protobuf::Message> command);
 
+/// The form in which multi-stream commands are taken, `(context, command)`.
+caf::message make_command_message(command_context context,
+                                  std::unique_ptr<google::protobuf::Message> command);
+
 /// Takes the Protobuf message out of what `make_reply_message` made (a copy of it if others hold `reply`,
 /// too). Null: `reply` was not made by it.
 std::unique_ptr<google::protobuf::Message> take_reply(caf::message& reply);
 
-/// A command as it arrived, `(id, command)` or `(id, context, command)`. Points into the message.
+/// A command as it arrived. Points into the message.
 struct command_view {
-  const std::string* id;
+  const std::string* id;          ///< null for a multi-stream command
   const command_context* context; ///< null if there is none
   const std::type_info* type;     ///< null for CAF's own types
   const void* command;            ///< an object of `type`
 };
 
-/// Nothing if the content has another form.
+/// An entity's command, `(id, command)` or `(id, context, command)`. Nothing if the content has another form.
 std::optional<command_view> view_command(const caf::type_erased_tuple& content);
+
+/// A multi-stream command, `(command)` or `(context, command)`. Nothing if the content has another form.
+std::optional<command_view> view_multi_stream_command(const caf::type_erased_tuple& content);
 
 /// The element types of a message for people, such as `(std::string, bank::Open)`.
 std::string describe(const caf::type_erased_tuple& content);

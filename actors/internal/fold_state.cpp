@@ -153,6 +153,8 @@ fold_state restore(journal_reader& journal, const stream_id& stream, const fold_
       break;
     fold_state state{type};
     auto why = state.load(**found, limits);
+    if (auto head = journal.head_of(stream); !why && head && head->version < state.version)
+      why = "is newer than its stream, which ends at version " + std::to_string(head->version);
     if (!why)
       return state;
     passed_over("the snapshot of " + stream.str() + " at version " + std::to_string((*found)->version) + ' ' +

@@ -134,8 +134,9 @@ private:
 host_handle start_host(caf::actor_system& system, journal& journal, const entity_type& type,
                        const host_options& options = {}, std::function<timestamp()> now = {});
 
-/// Stops hosts in order: refuses new commands, waits until what is in flight is answered, but no longer than
-/// `within`; what is not answered then is answered `outcome_unknown`.
-void stop_hosts(std::span<const host_handle> hosts, std::chrono::nanoseconds within);
+/// Stops hosts, or what runs multi-stream commands, in order: they refuse new commands and end when what is in flight is
+/// answered, but no later than `within`; what is not answered then is answered `outcome_unknown`.
+void stop_actors(caf::actor_system& system, std::span<const caf::actor> actors,
+                 std::chrono::nanoseconds within);
 
 } // namespace eventcore::internal

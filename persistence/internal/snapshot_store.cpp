@@ -38,9 +38,11 @@ const snapshot* find(const snapshot_batch& batch, const snapshot_key& at, const 
 
 } // namespace
 
-snapshot_store::snapshot_store(const journal_info& owner, const snapshot_env::config& how, writer_mode writer)
+snapshot_store::snapshot_store(const journal_info& owner, const snapshot_env::config& how, writer_mode writer,
+                               std::function<void()> settle)
     : env_{owner, how}
-    , mode_{writer} {
+    , mode_{writer}
+    , settle_{std::move(settle)} {
   if (mode_ == writer_mode::thread)
     thread_ = std::thread{[this] { run(); }};
 }
@@ -122,6 +124,7 @@ void snapshot_store::step() {
     hurry_ = false;
     ++batches_taken_;
   }
+  settle_();
   const bool written = env_.write(writing_);
   snapshot_batch done;
   {

@@ -3,6 +3,7 @@
 #include <eventcore/persistence/internal/snapshot_env.hpp>
 
 #include <condition_variable>
+#include <functional>
 #include <thread>
 
 namespace eventcore::internal {
@@ -12,7 +13,9 @@ namespace eventcore::internal {
 /// Thread-safe. See `journal` for what each promises.
 class snapshot_store {
 public:
-  snapshot_store(const journal_info& owner, const snapshot_env::config& how, writer_mode writer);
+  /// `settle` returns when all that the journal acknowledged is durable: a snapshot must never outlive its events.
+  snapshot_store(const journal_info& owner, const snapshot_env::config& how, writer_mode writer,
+                 std::function<void()> settle);
   ~snapshot_store();
 
   result<std::optional<snapshot>> load(const stream_id& stream, const std::string& type,
@@ -34,6 +37,7 @@ private:
 
   snapshot_env env_;
   const writer_mode mode_;
+  const std::function<void()> settle_;
 
   // The queue and what guards it.
   mutable std::mutex mutex_;
