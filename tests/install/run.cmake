@@ -35,3 +35,12 @@ foreach(expected 200 400)
 endforeach()
 
 run("${FOLDER}/prefix/bin/eventcore" show account-alice --journal "${FOLDER}/journal")
+
+# The options that a .proto file imports are installed, too.
+run("${CMAKE_COMMAND}" -G Ninja -S "${SOURCE_DIR}/tests/install/options" -B "${FOLDER}/options"
+  "-DCMAKE_PREFIX_PATH=${FOLDER}/prefix" "-DCMAKE_CXX_COMPILER=${CXX}" "-DCMAKE_CXX_FLAGS=${CXX_FLAGS}")
+run("${CMAKE_COMMAND}" --build "${FOLDER}/options")
+execute_process(COMMAND "${FOLDER}/options/options" OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+if(NOT output STREQUAL "2 bank.Deposited\n")
+  message(FATAL_ERROR "the options say: ${output}")
+endif()
