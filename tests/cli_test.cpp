@@ -261,7 +261,7 @@ BOOST_AUTO_TEST_CASE(help_lists_the_verbs_and_each_verb_has_an_example) {
   BOOST_TEST(help.err == "");
   check_contains(help.out, "Examples:");
   check_contains(help.out, "Exit codes:");
-  for (const std::string verb : {"info", "show", "streams", "tail", "verify"}) {
+  for (const std::string verb : {"info", "schema", "show", "streams", "tail", "verify"}) {
     check_contains(help.out, "\n  " + verb + " ");
     const auto of_verb = run({verb, "--help"});
     BOOST_TEST(of_verb.exit_code == 0);
