@@ -5,8 +5,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <eventcore/actors/caf.hpp>
-
 #include <iostream>
 #include <mutex>
 #include <unordered_map>
@@ -138,7 +136,8 @@ host_handle node::start_host(const entity_type& type, const host_options& option
   return host;
 }
 
-multi_stream_handle node::start_multi_stream(const multi_stream_type& type, const multi_stream_options& options) {
+multi_stream_handle node::start_multi_stream(const multi_stream_type& type,
+                                             const multi_stream_options& options) {
   std::lock_guard guard{impl_->mutex};
   auto& commands = impl_->commands[&type];
   if (!commands)

@@ -130,7 +130,7 @@ private:
 };
 
 /// Starts the host of `type`. `now` is the time for commands that bring none; empty: the system's clock.
-/// `journal` must outlive the host, which ends by `stop_hosts` or an exit message only.
+/// `journal` must outlive the host, which ends by `stop_actors` or an exit message only.
 host_handle start_host(caf::actor_system& system, journal& journal, const entity_type& type,
                        const host_options& options = {}, std::function<timestamp()> now = {});
 

@@ -4,7 +4,7 @@
 #include "faulty_journal.hpp"
 
 #include <eventcore/actors/caf.hpp>
-#include <eventcore/actors/internal/host_actor.hpp>
+#include <eventcore/actors/internal/multi_stream_actor.hpp>
 
 #include <caf/scheduler/test_coordinator.hpp>
 
@@ -82,7 +82,7 @@ public:
   entity_world() = default;
   ~entity_world() {
     for (auto& host : hosts_)
-      caf::anon_send(actor_of(host), internal::stop_host{true});
+      caf::anon_send(host, internal::stop_host{true});
     run();
   }
 
@@ -92,11 +92,27 @@ public:
   eventcore::host<D> start(const host_options& options = {}) {
     auto handle =
         internal::start_host(system_, journal, entity_type_of<D>(), options, [] { return timestamp{}; });
-    hosts_.push_back(handle);
+    hosts_.push_back(actor_of(handle));
+    directory_->add(D::category, actor_of(handle));
     run();
     return eventcore::host<D>{handle};
   }
 
+  /// What runs the commands of a multi-stream decider.
+  template <class D>
+  multi_stream_host<D> start_multi_stream(const multi_stream_options& options = {}) {
+    auto handle = internal::start_multi_stream(system_, journal, multi_stream_type_of<D>(), directory_,
+                                               options, [] { return timestamp{}; });
+    hosts_.push_back(actor_of(handle));
+    run();
+    return multi_stream_host<D>{handle};
+  }
+
+  template <class Command>
+  asked ask(const multi_stream_handle& commands, Command command, command_context context = {}) {
+    return asked{internal::request_slot{system_, actor_of(commands),
+                                        caf::make_message(std::move(context), std::move(command))}};
+  }
   template <class Command>
   asked ask(const host_handle& host, std::string id, Command command) {
     return ask_raw(host, caf::make_message(std::move(id), std::move(command)));
@@ -166,6 +182,13 @@ public:
     return system_.spawn<scripted_actor>(std::move(script));
   }
 
+  multi_stream_stats stats(const multi_stream_handle& commands) {
+    asked request{
+        internal::request_slot{system_, actor_of(commands), caf::make_message(internal::get_stats{})}};
+    run();
+    return request.answer().get_as<multi_stream_stats>(0);
+  }
+
   host_stats stats(const host_handle& host) {
     auto request = ask_raw(host, caf::make_message(internal::get_stats{}));
     run();
@@ -197,7 +220,8 @@ private:
 
   config config_;
   caf::actor_system system_{config_};
-  std::vector<host_handle> hosts_;
+  std::vector<caf::actor> hosts_;
+  std::shared_ptr<internal::host_directory> directory_ = std::make_shared<internal::host_directory>();
 };
 
 } // namespace test
