@@ -74,13 +74,16 @@ BOOST_AUTO_TEST_CASE(the_last_retry_holds_the_entities_and_both_sides_finish) {
   auto accounts = start<account>();
   auto commands = start_multi_stream<transfers>();
   std::vector<asked> deposits;
+  deposits.push_back(ask(accounts, "alice", deposit(1)));
+  run();
   auto moved = ask(commands, transfer("alice", "bob", 500));
   for (int i = 0; i < 400 && !moved.answered(); ++i) {
-    // An entity that always has something in flight.
+    // The entity has something in flight whenever the command is decided.
     deposits.push_back(ask(accounts, "alice", deposit(1)));
     run();
-    write();
     advance(1ms);
+    write();
+    run();
   }
   BOOST_TEST(moved.answered());
   settle();
