@@ -24,7 +24,7 @@ using steady = std::chrono::steady_clock;
 
 /// Lanes do a run's transfers side by side. Their number is part of the run: it must not depend on the workers.
 constexpr std::uint32_t lanes = 64;
-constexpr std::int64_t opening_cents = 100'000;
+constexpr std::int64_t opening_cents = 20'000;
 /// A lane reports after this many transfers; after a crash as many are asked for again, with their keys.
 constexpr std::uint64_t report_every = 50;
 constexpr auto patience = 60s;

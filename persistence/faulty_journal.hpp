@@ -5,26 +5,30 @@
 #include <deque>
 #include <functional>
 
-namespace eventcore::test {
+namespace eventcore {
 
-/// A stepped journal in memory that fails on demand. Single-threaded.
+/// For tests: a journal in memory whose commits fail, stall or conflict at will, and which writes only when it is told to
+/// (`step`). Not thread-safe: everything happens on the test's thread.
 class faulty_journal final : public journal {
 public:
-  /// Asked for each commit, in order of submission, when its turn comes. An error is its answer, and nothing
-  /// is written, unless the commit was to be `written_nevertheless`.
+  /// Asked for each commit, in order of submission, when its turn comes. An error is its answer, and nothing is written,
+  /// unless the commit was to be `written_nevertheless` (for `outcome_unknown`).
   std::function<std::optional<error>(const commit&)> fail_commit;
   bool written_nevertheless = false;
+  /// While true, `step` leaves what waits where it is.
+  bool stalled = false;
   /// Asked before each reservation.
   std::function<std::optional<error>()> fail_reserve;
   /// Asked before each read of a stream.
   std::function<std::optional<error>(const stream_cursor&)> fail_read;
 
-  faulty_journal() {
-    journal_options options;
+  explicit faulty_journal(journal_options options = {}) {
     options.writer = writer_mode::stepped;
     inner_ = open_memory_journal(options);
   }
 
+  /// The journal without faults. What is submitted to it is written before what waits here, so that commits that wait here
+  /// conflict with it.
   journal& inner() noexcept { return *inner_; }
 
   /// Of all commits that arrived, also those that failed later.
@@ -74,6 +78,8 @@ public:
   journal_stats stats() const override { return inner_->stats(); }
 
   std::size_t step() override {
+    if (stalled)
+      return 0;
     std::size_t answered = 0;
     for (auto jobs = std::exchange(queue_, {}); auto& job : jobs) {
       auto why = fail_commit && !(job.content.epoch && job.content.epoch->closed()) ? fail_commit(job.content)
@@ -111,4 +117,4 @@ private:
   std::deque<waiting_commit> queue_;
 };
 
-} // namespace eventcore::test
+} // namespace eventcore

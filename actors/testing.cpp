@@ -1,0 +1,152 @@
+#include <eventcore/actors/testing.hpp>
+
+#include <eventcore/actors/internal/multi_stream_actor.hpp>
+
+#include <caf/scheduler/test_coordinator.hpp>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace eventcore::testing {
+
+namespace {
+
+stream_id checked(std::string_view stream) {
+  auto id = stream_id::parse(stream);
+  if (!id)
+    throw std::logic_error{id.error().message()};
+  return *std::move(id);
+}
+
+} // namespace
+
+// -- pending_answer
+
+struct pending_answer::content {
+  internal::request_slot slot;
+  std::optional<caf::message> answer;
+};
+
+pending_answer::pending_answer(caf::actor_system& system, const caf::actor& to, caf::message request)
+    : content_{std::make_shared<content>(content{{system, to, std::move(request)}, std::nullopt})} {}
+
+bool pending_answer::arrived() {
+  if (!content_->answer)
+    content_->answer = content_->slot.wait_until({});
+  return content_->answer.has_value();
+}
+
+caf::message& pending_answer::message() {
+  if (!arrived())
+    throw std::logic_error{"no answer has come; let the world settle first"};
+  return *content_->answer;
+}
+
+// -- world
+
+struct world::hosts {
+  std::vector<caf::actor> all;
+  std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
+};
+
+world::config::config() {
+  set("scheduler.policy", caf::atom("testing"));
+}
+
+world::world(journal_options options)
+    : journal{std::move(options)}
+    , now_{std::make_shared<timestamp>(std::chrono::sys_days{std::chrono::year{2020} / 1 / 1})}
+    , hosts_{std::make_unique<hosts>()} {}
+
+world::~world() {
+  for (auto& host : hosts_->all)
+    caf::anon_send(host, internal::stop_host{true});
+  run();
+}
+
+host_handle world::start_host(const entity_type& type, const host_options& options) {
+  auto handle = internal::start_host(system_, journal, type, options, [now = now_] { return *now; });
+  hosts_->all.push_back(actor_of(handle));
+  hosts_->directory->add(type.category, actor_of(handle));
+  run();
+  return handle;
+}
+
+multi_stream_handle world::start_commands(const multi_stream_type& type,
+                                          const multi_stream_options& options) {
+  auto handle = internal::start_multi_stream(system_, journal, type, hosts_->directory, options,
+                                             [now = now_] { return *now; });
+  hosts_->all.push_back(actor_of(handle));
+  run();
+  return handle;
+}
+
+pending_answer world::send(const caf::actor& to, caf::message request) {
+  return {system_, to, std::move(request)};
+}
+
+caf::scheduler::test_coordinator& world::scheduler() {
+  return dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler());
+}
+
+void world::run() {
+  scheduler().run();
+}
+
+void world::run_one(std::size_t pick) {
+  auto& jobs = scheduler().jobs;
+  if (jobs.empty())
+    return;
+  std::rotate(jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(pick % jobs.size()), jobs.end());
+  scheduler().run_once();
+}
+
+void world::run_in_turns() {
+  while (scheduler().has_job())
+    run_one(1);
+}
+
+void world::settle() {
+  do
+    run();
+  while (write() > 0);
+}
+
+void world::advance(caf::timespan time) {
+  *now_ += std::chrono::floor<std::chrono::microseconds>(time);
+  scheduler().advance_time(time);
+  run();
+}
+
+void world::append(std::string_view stream, expected_version expected, std::vector<new_event> events) {
+  commit c;
+  c.appends.push_back({checked(stream), expected, std::move(events)});
+  journal.inner().submit(std::move(c), *journal.inner().reserve(), nullptr, 0);
+  journal.inner().step();
+}
+
+std::vector<recorded_event> world::events(std::string_view stream) {
+  stream_cursor cursor{checked(stream)};
+  event_page page;
+  std::vector<recorded_event> all;
+  do {
+    if (auto read = journal.inner().read_stream(cursor, page); !read)
+      throw std::logic_error{read.error().message()};
+    all.insert(all.end(), page.begin(), page.end());
+  } while (!page.empty());
+  return all;
+}
+
+host_stats world::stats(const host_handle& host) {
+  auto answer = send(actor_of(host), caf::make_message(internal::get_stats{}));
+  run();
+  return answer.message().get_as<host_stats>(0);
+}
+
+multi_stream_stats world::stats(const multi_stream_handle& commands) {
+  auto answer = send(actor_of(commands), caf::make_message(internal::get_stats{}));
+  run();
+  return answer.message().get_as<multi_stream_stats>(0);
+}
+
+} // namespace eventcore::testing
