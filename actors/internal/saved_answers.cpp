@@ -91,7 +91,9 @@ const std::string* saved_answers::find(const answer_options& limits, std::string
   const entry* newest = nullptr;
   for (auto i = hashes_.begin(); (i = std::find(i, hashes_.end(), hash)) != hashes_.end(); ++i) {
     auto& e = entries_[static_cast<std::size_t>(i - hashes_.begin())];
-    if (e.key == key && now - e.given_at <= limits.age && (!newest || newest->given_at <= e.given_at))
+    // Rounded up, so that no age overflows where it would be compared in microseconds.
+    if (e.key == key && std::chrono::ceil<std::chrono::seconds>(now - e.given_at) <= limits.age &&
+        (!newest || newest->given_at <= e.given_at))
       newest = &e;
   }
   return newest ? &newest->content : nullptr;
