@@ -551,13 +551,9 @@ void entity_actor::take_snapshot_if_due() {
   if (!env_->type.snapshot.save || every == 0 || taken_ || state_->version < saved_version_ + every)
     return;
   saved_version_ = state_->version;
-  try {
-    taken_ = std::make_unique<std::pair<std::uint64_t, snapshot>>(last_ticket_, state_->save());
+  if (auto state = try_to_save()) {
+    taken_ = std::make_unique<std::pair<std::uint64_t, snapshot>>(last_ticket_, std::move(*state));
     outcomes_->watch(last_ticket_);
-  } catch (const std::exception& e) {
-    if (env_->snapshot_warnings.admit())
-      spdlog::warn("the state of {} at version {} cannot be saved: {}", stream_.str(), state_->version,
-                   e.what());
   }
 }
 
@@ -574,13 +570,23 @@ void entity_actor::save_last_snapshot() {
   if (!env_->type.snapshot.save || least == 0 || phase_ != phase::running || in_flight_ > 0 ||
       state_->version < saved_version_ + least)
     return;
-  try {
-    save_snapshot(*env_, stream_, state_->save());
-  } catch (const std::exception& e) {
+  if (auto state = try_to_save())
+    save_snapshot(*env_, stream_, std::move(*state));
+}
+
+std::optional<snapshot> entity_actor::try_to_save() const {
+  auto warn = [&](const char* why) {
     if (env_->snapshot_warnings.admit())
-      spdlog::warn("the state of {} at version {} cannot be saved: {}", stream_.str(), state_->version,
-                   e.what());
+      spdlog::warn("the state of {} at version {} cannot be saved: {}", stream_.str(), state_->version, why);
+  };
+  try {
+    return state_->save();
+  } catch (const std::exception& e) {
+    warn(e.what());
+  } catch (...) {
+    warn("saving it threw something that is no std::exception");
   }
+  return std::nullopt;
 }
 
 // -- other writers

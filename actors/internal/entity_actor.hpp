@@ -282,6 +282,8 @@ private:
   void take_snapshot_if_due();
   void save_taken_snapshot(const commit_outcomes::batch& done);
   void save_last_snapshot();
+  /// Nothing, with a warning, if the user's function throws.
+  std::optional<snapshot> try_to_save() const;
 
   // -- other writers
   void on_stream_changed(stream_version version);
