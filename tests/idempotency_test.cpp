@@ -183,6 +183,21 @@ BOOST_FIXTURE_TEST_CASE(a_conflict_forgets_no_answer_and_repeats_none, till_worl
   BOOST_TEST(done("l", deposit(1)).cents() == 106);
 }
 
+// From the second conflict on, recovery begins at a copy that is kept in memory.
+BOOST_FIXTURE_TEST_CASE(many_conflicts_forget_no_answer, till_world) {
+  done("k", deposit(5));
+  for (auto round = 1; round != 4; ++round) {
+    submit("till-a", version::any(), {deposited(100)});
+    auto lost = send("l" + std::to_string(round), deposit(1));
+    auto repeat = send("k", deposit(5));
+    settle();
+    BOOST_TEST(lost.cents() == 5 + round * 101);
+    BOOST_TEST(repeat.cents() == 5);
+    BOOST_TEST(done("l1", deposit(1)).cents() == 106);
+  }
+  BOOST_TEST(balance() == 308);
+}
+
 BOOST_FIXTURE_TEST_CASE(what_another_writer_answered_is_not_done_again, till_world) {
   BOOST_TEST(balance() == 0);
   auto others = start<till>();
