@@ -641,18 +641,23 @@ void multi_stream_actor::save_if_due(slot& s) {
   if (!s.fold->snapshot.save || every == 0 || s.state->version < s.saved_version + every)
     return;
   s.saved_version = s.state->version;
+  auto warn = [&](const std::string& why) {
+    if (warnings_.admit())
+      spdlog::warn("the state of {} at version {} cannot be saved: {}", s.stream.str(), s.state->version,
+                   why);
+  };
   try {
     auto saved = s.state->save();
     if (saved.state.size() > options_.snapshots.max_bytes) {
       ++stats_.snapshots_too_large;
-      return;
+      return warn("it has " + std::to_string(saved.state.size()) + " bytes, more than snapshots.max_bytes");
     }
     journal_.save_snapshot(s.stream, std::move(saved), options_.snapshots.keep);
     ++stats_.snapshots_saved;
   } catch (const std::exception& e) {
-    if (warnings_.admit())
-      spdlog::warn("the state of {} at version {} cannot be saved: {}", s.stream.str(), s.state->version,
-                   e.what());
+    warn(e.what());
+  } catch (...) {
+    warn("something that is no std::exception was thrown");
   }
 }
 
