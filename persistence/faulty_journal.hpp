@@ -105,6 +105,12 @@ public:
   }
   void close() override { inner_->close(); }
 
+  /// Forgets the commits that wait, without an answer, as the end of the process does. The first `kept` of them stay.
+  void lose_all_but(std::size_t kept) {
+    while (queue_.size() > kept)
+      queue_.pop_back();
+  }
+
 private:
   struct waiting_commit {
     commit content;
