@@ -1,9 +1,9 @@
+#include "entities.hpp"
+
 #include "counter.hpp"
-#include "driver.hpp"
 #include "scenario.hpp"
 
 #include <eventcore/actors/caf.hpp>
-#include <eventcore/runtime/node.hpp>
 
 #include <malloc.h>
 
@@ -12,8 +12,6 @@
 #include <unordered_set>
 
 namespace bench {
-
-namespace {
 
 using eventcore::make;
 using namespace std::literals;
@@ -35,20 +33,14 @@ std::string batch_note(const eventcore::journal_stats& s) {
   return text;
 }
 
-figure command_load(run_context& context, std::size_t entities, load l) {
-  auto node = open_node(context.dir);
-  auto host = eventcore::actor_of(node.host<counter>());
-  l.length = context.length();
-  auto f = drive(node.system(), l, [host, entities](auto* self, auto& random, auto answered) {
+figure drive_adds(caf::actor_system& system, const load& l, const caf::actor& host, std::size_t entities) {
+  return drive(system, l, [host, entities](auto* self, auto& random, auto answered) {
     self->request(host, caf::infinite, std::to_string(random() % entities),
                   make<Add>([](auto& c) { c.set_amount(1); }))
         .then([=](const Total&) { answered(true); }, [=](const caf::error&) { answered(false); });
   });
-  f.note += batch_note(node.journal().stats());
-  return f;
 }
 
-/// Entities with ten events each, one round after the other, so that no entity's events lie together.
 void write_entities(const std::filesystem::path& dir, std::size_t entities) {
   auto journal = eventcore::open_lmdb_journal(dir);
   if (!journal)
@@ -64,6 +56,17 @@ void write_entities(const std::filesystem::path& dir, std::size_t entities) {
       if (auto done = (*journal)->commit_and_wait(std::move(c)); !done)
         throw std::runtime_error(done.error().message());
     }
+}
+
+namespace {
+
+figure command_load(run_context& context, std::size_t entities, load l) {
+  auto node = open_node(context.dir);
+  auto host = eventcore::actor_of(node.host<counter>());
+  l.length = context.length();
+  auto f = drive_adds(node.system(), l, host, entities);
+  f.note += batch_note(node.journal().stats());
+  return f;
 }
 
 /// Asks each entity once, `in_flight` at a time, and returns the seconds that it took.

@@ -21,7 +21,22 @@ const std::vector<scenario> scenarios{
      "raw_caf_ask",
      {},
      durable_command},
-    {"hot_stream_command", "the same through one entity", "raw_caf_ask", {}, hot_stream_command},
+    {"idempotent_command",
+     "the same with an idempotency key on every command",
+     "durable_command",
+     {},
+     idempotent_command},
+    {"multi_stream_command",
+     "ask to reply of commands that read two of 100,000 streams and append to both",
+     "durable_command",
+     {},
+     multi_stream_command},
+    {"multi_stream_contended",
+     "the same with two of 10 streams, whose entities take commands as well",
+     nullptr,
+     {},
+     multi_stream_contended},
+    {"hot_stream_command", "durable_command through one entity", "raw_caf_ask", {}, hot_stream_command},
     {"journal_append_single",
      "the journal alone, one event a commit",
      "raw_lmdb_log",
@@ -38,6 +53,11 @@ const std::vector<scenario> scenarios{
      {"open_journal"},
      raw_lmdb_scan_parse},
     {"replay", "waking one entity of these events", "raw_lmdb_scan_parse", {"open_journal"}, replay},
+    {"recover_with_snapshot",
+     "waking this entity from a snapshot",
+     nullptr,
+     {"open_journal"},
+     recover_with_snapshot},
     {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
     {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
 };
@@ -75,13 +95,13 @@ std::string ratio_text(const scenario& s, const run_context& context) {
 }
 
 void print_table(const run_context& context) {
-  std::printf("\n%-22s %14s %-11s %10s %10s   %s\n", "", "", "", "p50 us", "p99 us", "");
+  std::printf("\n%-24s %14s %-11s %10s %10s   %s\n", "", "", "", "p50 us", "p99 us", "");
   for (auto& s : scenarios) {
     auto i = context.done.find(s.name);
     if (i == context.done.end())
       continue;
     auto& f = i->second;
-    std::printf("%-22s %14.*f %-11s", s.name, f.value < 10 ? 4 : 0, f.value, f.unit.c_str());
+    std::printf("%-24s %14.*f %-11s", s.name, f.value < 10 ? 4 : 0, f.value, f.unit.c_str());
     if (f.p99_us > 0)
       std::printf(" %10.0f %10.0f", f.p50_us, f.p99_us);
     else
@@ -133,7 +153,7 @@ int main(int argc, char** argv) {
   std::string list = "Scenarios:\n";
   for (auto& s : scenarios)
     list +=
-        "  " + std::string{s.name} + std::string(22 - std::string_view{s.name}.size(), ' ') + s.what + "\n";
+        "  " + std::string{s.name} + std::string(24 - std::string_view{s.name}.size(), ' ') + s.what + "\n";
   app.footer(list);
   try {
     app.parse(argc, argv);

@@ -48,12 +48,16 @@ figure journal_append_single(run_context&);
 figure journal_append(run_context&);
 figure raw_lmdb_log(run_context&);
 figure durable_command(run_context&);
+figure idempotent_command(run_context&);
+figure multi_stream_command(run_context&);
+figure multi_stream_contended(run_context&);
 figure hot_stream_command(run_context&);
 figure single_command(run_context&);
 figure raw_lmdb_commit(run_context&);
 figure open_journal(run_context&);
 figure raw_lmdb_scan_parse(run_context&);
 figure replay(run_context&);
+figure recover_with_snapshot(run_context&);
 figure cold_entities(run_context&);
 figure entity_memory(run_context&);
 
