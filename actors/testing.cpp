@@ -109,7 +109,7 @@ void world::run_in_turns() {
 void world::settle() {
   do
     run();
-  while (write() > 0);
+  while (write() > 0 || scheduler().has_job());
 }
 
 void world::advance(caf::timespan time) {

@@ -70,46 +70,14 @@ public:
 /// The public world, with answers that use the test framework, and actors from functions.
 class entity_world : public testing::world {
 public:
-<<<<<<< HEAD
   using world::world;
-=======
-  explicit entity_world(const journal_options& options = {})
-      : journal{options} {}
-  ~entity_world() {
-    for (auto& host : hosts_)
-      caf::anon_send(host, internal::stop_host{true});
-    run();
-  }
-
-  faulty_journal journal;
-
-  template <class D>
-  eventcore::host<D> start(const host_options& options = {}) {
-    auto handle =
-        internal::start_host(system_, journal, entity_type_of<D>(), options, [] { return timestamp{}; });
-    hosts_.push_back(actor_of(handle));
-    directory_->add(D::category, actor_of(handle));
-    run();
-    return eventcore::host<D>{handle};
-  }
-
-  /// What runs the commands of a multi-stream decider.
-  template <class D>
-  multi_stream_host<D> start_multi_stream(const multi_stream_options& options = {}) {
-    auto handle = internal::start_multi_stream(system_, journal, multi_stream_type_of<D>(), directory_,
-                                               options, [] { return timestamp{}; });
-    hosts_.push_back(actor_of(handle));
-    run();
-    return multi_stream_host<D>{handle};
-  }
->>>>>>> d92069f (Test multi-stream commands against wrong input, other writers, failures and holds)
 
   template <class Command>
   asked ask(const multi_stream_handle& commands, Command command, command_context context = {}) {
     return world::ask(commands, std::move(command), std::move(context));
   }
   asked ask_raw(const multi_stream_handle& commands, caf::message content) {
-    return asked{internal::request_slot{system_, actor_of(commands), std::move(content)}};
+    return send(actor_of(commands), std::move(content));
   }
   template <class Command>
   asked ask(const host_handle& host, std::string id, Command command) {
@@ -123,42 +91,6 @@ public:
     return send(actor_of(host), std::move(content));
   }
 
-<<<<<<< HEAD
-=======
-  /// Lets actors run until none has anything to do; the journal does not write.
-  void run() { scheduler().run(); }
-  /// One of the actors that have something to do, for one message.
-  void run_one(std::size_t pick) {
-    auto& jobs = scheduler().jobs;
-    if (jobs.empty())
-      return;
-    std::rotate(jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(pick % jobs.size()), jobs.end());
-    scheduler().run_once();
-  }
-  /// As `run`, but each actor comes to its turn after one message of another.
-  void run_in_turns() {
-    while (scheduler().has_job())
-      run_one(1);
-  }
-  /// One transaction of the journal, without letting actors run.
-  std::size_t write() { return journal.step(); }
-  /// Lets actors and journal work until nothing is left to do.
-  void settle() {
-    do
-      run();
-    while (write() > 0 || scheduler().has_job());
-  }
-  void advance(caf::timespan time) {
-    scheduler().advance_time(time);
-    run();
-  }
-
-  /// A stranger's commit, on disk when this returns.
-  void append(std::string_view stream, expected_version expected, std::vector<new_event> events) {
-    submit(stream, expected, std::move(events));
-    journal.inner().step();
-  }
->>>>>>> d92069f (Test multi-stream commands against wrong input, other writers, failures and holds)
   /// A stranger's commit, in the writer's queue before what is submitted later.
   void submit(std::string_view stream, expected_version expected, std::vector<new_event> events) {
     commit c;
