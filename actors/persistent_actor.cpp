@@ -1,6 +1,7 @@
 #include <eventcore/actors/persistent_actor.hpp>
 
 #include <eventcore/actors/internal/caf_compat.hpp>
+#include <eventcore/actors/internal/saved_answers.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -149,11 +150,17 @@ result<bool> persistent_actor::read_on() {
   for (const auto& event : page) {
     auto name = "event " + std::to_string(event.version) + " at position " + std::to_string(event.position) +
                 " of type " + event.type;
+    if (internal::is_answer_carrier(event))
+      continue;
     auto handler = handlers_.find(event.type);
     if (handler == handlers_.end())
       return failed(name + " has no on_event()");
+    if (event.schema_version != handler->second.schema_version)
+      return failed(name + " has schema version " + std::to_string(event.schema_version) +
+                    ", and its handler takes " + std::to_string(handler->second.schema_version) +
+                    "; only deciders have upcasters for stored events of other versions");
     try {
-      if (!handler->second(event.payload))
+      if (!handler->second.apply(event.payload))
         return failed(name + " has a payload that does not parse");
     } catch (const std::exception& e) {
       return failed(name + " made its handler throw: " + e.what());

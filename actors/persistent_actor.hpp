@@ -2,6 +2,7 @@
 
 #include <eventcore/actors/caf.hpp>
 #include <eventcore/persistence/journal.hpp>
+#include <eventcore/persistence/schema.hpp>
 
 #include <functional>
 #include <map>
@@ -73,8 +74,9 @@ protected:
   /// nothing else.
   template <class Event, class F>
   void on_event(F apply) {
-    handlers_[Event::descriptor()->full_name()] = [apply =
-                                                       std::move(apply)](std::string_view payload) mutable {
+    auto& handler = handlers_[Event::descriptor()->full_name()];
+    handler.schema_version = schema_version_of(*Event::descriptor());
+    handler.apply = [apply = std::move(apply)](std::string_view payload) mutable {
       Event event;
       if (!event.ParseFromArray(payload.data(), static_cast<int>(payload.size())))
         return false;
@@ -88,7 +90,8 @@ protected:
   template <class Event>
   void persist(const Event& event, outcome_handler done) {
     std::vector<new_event> events;
-    events.push_back({Event::descriptor(), event.SerializeAsString(), 1});
+    events.push_back(
+        {Event::descriptor(), event.SerializeAsString(), schema_version_of(*Event::descriptor())});
     persist_all(std::move(events), std::move(done));
   }
 
@@ -114,7 +117,12 @@ private:
 
   eventcore::journal& journal_;
   stream_cursor cursor_;
-  std::map<std::string, std::function<bool(std::string_view)>, std::less<>> handlers_;
+  struct event_handler {
+    std::uint32_t schema_version = 1;
+    std::function<bool(std::string_view)> apply;
+  };
+
+  std::map<std::string, event_handler, std::less<>> handlers_;
   bool busy_ = true; ///< rebuilding or persisting: messages wait
   std::shared_ptr<commit_slot> commit_;
   outcome_handler done_;

@@ -12,7 +12,8 @@ using nlohmann::ordered_json;
 
 const char* const event_lines_help =
     "Each event is one line of JSON: position, stream, version, id, type, schema_version,\n"
-    "occurred_at, metadata (if there is any), and data: the payload in Protobuf's JSON mapping,\n"
+    "occurred_at, metadata and idempotency_key (if there are any), and data: the payload in Protobuf's JSON "
+    "mapping,\n"
     "in which 64-bit integers are strings and bytes are base64. Bytes of a payload that its type\n"
     "does not describe are counted in undescribed_bytes. An event that cannot be decoded has data\n"
     "null, error, and its payload in data_base64.";
@@ -96,6 +97,8 @@ ordered_json without_payload(const recorded_event& e) {
                     {"occurred_at", to_text(e.occurred_at)}};
   if (e.metadata != event_metadata{})
     json["metadata"] = to_json(e.metadata);
+  if (!e.answer.key.empty())
+    json["idempotency_key"] = e.answer.key;
   return json;
 }
 
