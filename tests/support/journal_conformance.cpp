@@ -215,6 +215,25 @@ void a_stream_that_is_only_read_is_checked(const case_setup& setup) {
   wait_for_head(setup, *j, 2);
 }
 
+void a_category_of_another_service_is_refused(const case_setup& setup) {
+  auto options = setup.options();
+  options.service = "shop";
+  options.categories = {"order", "payment"};
+  auto j = setup.open(options);
+  commit both;
+  both.appends.push_back({sid("order-1"), none, {happened(1)}});
+  both.appends.push_back({sid("customer-1"), none, {happened(2)}});
+  auto message = must_fail(j->commit_and_wait(both), journal_errc::not_owned);
+  for (auto* word : {"customer-1", "shop", "category customer"})
+    check_contains(message, word);
+  must_fail(j->commit_and_wait(append("orders-1", any, {happened(1)})), journal_errc::not_owned);
+  BOOST_TEST(must(j->head()) == 0u);
+  both.appends[1].events.clear(); // to read it is allowed
+  must(j->commit_and_wait(both));
+  must(j->commit_and_wait(append("payment-1", any, {happened(3)})));
+  wait_for_head(setup, *j, 2);
+}
+
 // -- groups and epochs ----------------------------------------------------------------------------
 
 /// The codes of answers in their order; success is an empty code.
@@ -1489,6 +1508,7 @@ constexpr std::pair<const char*, void (*)(const case_setup&)> cases[]{
     {"a_conflict_names_stream_expected_and_found", a_conflict_names_stream_expected_and_found},
     {"a_commit_over_streams_is_atomic", a_commit_over_streams_is_atomic},
     {"a_stream_that_is_only_read_is_checked", a_stream_that_is_only_read_is_checked},
+    {"a_category_of_another_service_is_refused", a_category_of_another_service_is_refused},
     {"a_conflict_fails_alone_in_its_group", a_conflict_fails_alone_in_its_group},
     {"an_epoch_ends_with_its_first_failure", an_epoch_ends_with_its_first_failure},
     {"an_epoch_ends_with_a_commit_that_breaks_a_bound", an_epoch_ends_with_a_commit_that_breaks_a_bound},
