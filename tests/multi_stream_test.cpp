@@ -1,5 +1,4 @@
-#include "support/entity_world.hpp"
-#include "support/transfers.hpp"
+#include "support/scripted_commands.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -10,103 +9,6 @@
 using namespace eventcore;
 using namespace eventcore::test;
 using namespace std::literals;
-
-namespace {
-
-bank::Transfer transfer(const std::string& from, const std::string& to, std::int64_t cents) {
-  return make<bank::Transfer>([&](auto& c) {
-    c.set_from(from);
-    c.set_to(to);
-    c.set_cents(cents);
-  });
-}
-
-/// A fold whose state cannot be copied, and that takes no 13.
-struct notes : fold<notes> {
-  static constexpr std::string_view category = "note";
-  using events = eventcore::events<bank::Deposited>;
-  struct state {
-    std::unique_ptr<std::int64_t> sum = std::make_unique<std::int64_t>(0);
-  };
-  static void evolve(state& s, const bank::Deposited& e) {
-    if (e.cents() == 13)
-      throw std::runtime_error{"evolve cannot take 13"};
-    *s.sum += e.cents();
-  }
-};
-
-/// Does what each test says.
-struct scripted : multi_stream_decider<scripted> {
-  using commands = eventcore::commands<bank::GetBalance, bank::Deposit>;
-  using streams = folds<account, notes>;
-
-  static inline std::function<void(stream_set&)> on_declare;
-  static inline std::function<effect<bank::Balance>(const stream_states&)> on_decide;
-
-  static void declare(stream_set& s, const bank::GetBalance&) { on_declare(s); }
-  static void declare(stream_set& s, const bank::Deposit&) { on_declare(s); }
-  static effect<bank::Balance> decide(const stream_states& s, const bank::GetBalance&) {
-    return on_decide(s);
-  }
-  static effect<bank::Balance> decide(const stream_states& s, const bank::Deposit&) { return on_decide(s); }
-};
-
-using declared = scripted::stream_set;
-using states = scripted::stream_states;
-using scripted_effect = scripted::effect<bank::Balance>;
-
-bank::Balance balance(std::int64_t cents) {
-  return make<bank::Balance>([&](auto& b) { b.set_cents(cents); });
-}
-bank::Deposited some(std::int64_t cents) {
-  return make<bank::Deposited>([&](auto& e) { e.set_cents(cents); });
-}
-/// Reads alice and bob; replies with their sum.
-void read_both(declared& s) {
-  s.read<account>("alice");
-  s.read<account>("bob");
-}
-std::int64_t sum_of_both(const states& s) {
-  return s.get<account>("alice").cents + s.get<account>("bob").cents;
-}
-
-command_context with_key(std::string key) {
-  command_context context;
-  context.idempotency_key = std::move(key);
-  return context;
-}
-
-void check_names(const error& why, std::initializer_list<const char*> words) {
-  for (auto* word : words)
-    BOOST_TEST(why.message().find(word) != std::string::npos, word << " in: " << why.message());
-}
-
-struct bank_world : entity_world {
-  explicit bank_world(const journal_options& options = {})
-      : entity_world{options} {
-    scripted::on_declare = read_both;
-    scripted::on_decide = [](const states& s) { return balance(sum_of_both(s)); };
-    append("account-alice", expected_version::none(), {opened(), deposited(700)});
-    append("account-bob", expected_version::none(), {opened()});
-  }
-
-  /// The next commit finds that a stranger was faster.
-  void lose_next(std::string stream, std::size_t times = 1) {
-    journal.fail_commit = [this, stream, times](const commit&) mutable -> std::optional<error> {
-      if (times == 0)
-        return std::nullopt;
-      --times;
-      append(stream, expected_version::any(), {deposited(1)});
-      return std::nullopt;
-    };
-  }
-  void stop(const multi_stream_handle& commands, bool at_once) {
-    caf::anon_send(actor_of(commands), internal::stop_host{at_once});
-    run();
-  }
-};
-
-} // namespace
 
 BOOST_FIXTURE_TEST_SUITE(multi_stream_commands, bank_world)
 
@@ -795,6 +697,7 @@ BOOST_AUTO_TEST_CASE(two_holders_of_one_stream_come_one_after_the_other_with_the
 }
 
 BOOST_AUTO_TEST_CASE(holds_meet_entities_that_come_and_go) {
+  std::uint64_t holds = 0;
   for (unsigned seed = 0; seed != 300; ++seed) {
     BOOST_TEST_CONTEXT("seed " << seed) {
       std::minstd_rand dice{seed + 1};
@@ -839,11 +742,13 @@ BOOST_AUTO_TEST_CASE(holds_meet_entities_that_come_and_go) {
           BOOST_TEST((t.code() == entity_errc::conflict));
       for (auto& q : queries)
         BOOST_TEST(q.answered());
+      holds += world.stats(commands).holds;
       auto left = world.ask(accounts, "alice", bank::GetBalance{});
       world.settle();
       BOOST_TEST(left.cents() == alice);
     }
   }
+  BOOST_TEST(holds > 100);
 }
 
 BOOST_AUTO_TEST_CASE(what_an_entity_has_in_flight_when_a_foreign_commit_lands_is_decided_again) {
@@ -864,6 +769,84 @@ BOOST_AUTO_TEST_CASE(what_an_entity_has_in_flight_when_a_foreign_commit_lands_is
   BOOST_TEST(query.cents() == 201);
   BOOST_TEST(take.cents() == 101);
   BOOST_TEST(events("account-alice").size() == 5);
+}
+
+BOOST_AUTO_TEST_CASE(a_host_that_ends_while_it_is_asked_to_hold_stops_no_command) {
+  auto accounts = start<account>();
+  auto commands = start_multi_stream<transfers>({.retries = 1});
+  lose_next("account-alice");
+  auto moved = ask(commands, transfer("alice", "bob", 500));
+  settle();
+  auto put = ask(accounts, "alice", deposit(1));
+  run();
+  advance(10ms);
+  BOOST_TEST(stats(commands).holds == 1);
+  auto kept = ask(accounts, "alice", deposit(1));
+  run();
+  caf::anon_send(actor_of(accounts), internal::stop_host{false});
+  settle();
+  BOOST_TEST(put.cents() == 702);
+  BOOST_TEST((kept.code() == entity_errc::stopped));
+  BOOST_TEST(moved.cents() == 202);
+}
+
+// -- folds and bounds
+
+BOOST_AUTO_TEST_CASE(folds_of_one_category_see_the_same_stream_in_turns) {
+  auto as_count = false;
+  scripted::on_declare = [&](declared& s) {
+    if (as_count)
+      s.read<deposits_made>("alice");
+    else
+      s.read<account>("alice");
+  };
+  scripted::on_decide = [&](const states& s) -> scripted_effect {
+    if (as_count)
+      return scripted::append<deposits_made>("alice", some(10))
+          .then_reply(balance(s.get<deposits_made>("alice").number));
+    return scripted::append<account>("alice", some(10)).then_reply(balance(s.get<account>("alice").cents));
+  };
+  multi_stream_options options;
+  options.snapshots.every = 1;
+  auto commands = start_multi_stream<scripted>(options);
+  std::int64_t made = 1;
+  for (auto i = 0; i != 6; ++i) {
+    as_count = i % 2 == 1;
+    auto answer = ask(commands, bank::GetBalance{}, with_key(std::to_string(i)));
+    settle();
+    BOOST_TEST(answer.cents() == (as_count ? made : 690 + 10 * made));
+    ++made;
+    as_count = !as_count;
+    auto again = ask(commands, bank::GetBalance{}, with_key(std::to_string(i)));
+    settle();
+    BOOST_TEST(again.cents() == answer.cents());
+  }
+  as_count = false;
+  scripted::on_decide = [](const states& s) { return balance(s.get<deposits_made>("alice").number); };
+  auto other_fold = ask(commands, bank::GetBalance{});
+  settle();
+  BOOST_TEST((other_fold.code() == entity_errc::invalid_command));
+  check_names(other_fold.failure(), {"account-alice", "another fold"});
+}
+
+BOOST_AUTO_TEST_CASE(as_many_streams_as_allowed_are_appended_to_in_one_commit) {
+  scripted::on_declare = [](declared& s) {
+    for (auto i = 0; i != 1'000; ++i)
+      s.read<account>(std::to_string(i));
+  };
+  scripted::on_decide = [](const states& s) -> scripted_effect {
+    auto effect = scripted::append<account>("0", some(1));
+    for (auto i = 1; i != 1'000; ++i)
+      effect = std::move(effect).append<account>(std::to_string(i), some(1));
+    return std::move(effect).then_reply(balance(static_cast<std::int64_t>(s.version<account>("999"))));
+  };
+  auto commands = start_multi_stream<scripted>();
+  for (auto i = 0; i != 2; ++i) {
+    auto answer = ask(commands, bank::GetBalance{});
+    settle();
+    BOOST_TEST(answer.cents() == i);
+  }
+  BOOST_TEST(stats(commands).cached_streams == 1'000);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
