@@ -101,6 +101,7 @@ public:
   }
 
   void check() {
+    std::vector<std::int64_t> balances;
     for (auto id : ids) {
       std::int64_t cents = 0;
       for (const auto& event : world_.events(stream_of(id))) {
@@ -113,11 +114,7 @@ public:
         }
         RC_ASSERT(cents >= 0);
       }
-      for (auto& n : nodes_) {
-        auto query = world_.ask(n.accounts, std::string{id}, bank::GetBalance{});
-        world_.settle();
-        RC_ASSERT(query.cents() == cents);
-      }
+      balances.push_back(cents);
       auto now = ++clock_;
       history_.push_back({now, now, bank_model::get(std::string{id}), bank_model::balance(cents)});
     }
@@ -133,7 +130,8 @@ public:
                                     c.set_to(std::string{ids[(i + 1) % ids.size()]});
                                   }));
         world_.settle();
-        RC_ASSERT(nothing.cents() == query.cents());
+        RC_ASSERT(query.cents() == balances[i]);
+        RC_ASSERT(nothing.cents() == balances[i]);
       }
   }
 
@@ -385,8 +383,8 @@ private:
 BOOST_AUTO_TEST_CASE(random_histories_are_linearizable) {
   BOOST_TEST(rc::check([] {
     // Not shrunk: that takes hours, and the seed repeats the case.
-    random_run run{
-        *rc::gen::noShrink(rc::gen::container<std::vector<int>>(2'000, rc::gen::inRange(0, 1 << 20)))};
+    auto rolls = rc::gen::container<std::vector<int>>(2'000, rc::gen::inRange(0, 1 << 20));
+    random_run run{*rc::gen::noShrink(rc::gen::resize(rc::kNominalSize, rolls))};
     run.go(500);
     run.check();
   }));
