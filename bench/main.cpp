@@ -143,7 +143,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> names;
   for (auto& s : scenarios)
     names.emplace_back(s.name);
-  app.add_flag("--quick", context.quick, "Shorter runs: under a minute in all");
+  app.add_flag("--quick", context.quick, "Shorter runs: about a minute in all");
   app.add_option("--json", json_file, "Also write the results to this file");
   app.add_option("--only", only, "Run this scenario, and what it is compared with; may be repeated")
       ->check(CLI::IsMember(names));
