@@ -62,7 +62,7 @@ struct saver_world : entity_world {
   }
   template <class Command>
   asked ask(Command command) {
-    return asked{internal::request_slot{system(), actor, caf::make_message(std::move(command))}};
+    return send(actor, caf::make_message(std::move(command)));
   }
 
   caf::actor actor;
