@@ -135,7 +135,7 @@ BOOST_AUTO_TEST_CASE(the_end_of_a_node_answers_what_is_under_way) {
     });
   while (started < 100)
     std::this_thread::yield();
-  internal::stop_actors(n.system(), std::array{actor_of(accounts)}, patience);
+  internal::stop_actors(n->system(), std::array{actor_of(accounts)}, patience);
   for (auto& thread : threads)
     thread.join();
   BOOST_TEST(wrong == 0);
