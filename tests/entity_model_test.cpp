@@ -342,11 +342,14 @@ private:
   }
 
   void finish() {
-    for (auto i = 0; i != 20 && !requests_.empty(); ++i) {
+    // Long enough for all pauses, and for the leases of holders that are no more.
+    for (auto i = 0; i != 20; ++i) {
       world_.settle();
-      world_.advance(30ms);
+      world_.advance(15ms);
       look();
     }
+    world_.settle();
+    look();
     RC_ASSERT(requests_.empty());
     for (auto& n : nodes_) {
       auto s = world_.stats(n.transfers);
