@@ -2,8 +2,6 @@
 
 #include <caf/detail/message_data.hpp>
 
-#include <cxxabi.h>
-
 namespace eventcore::internal {
 
 namespace {
@@ -117,10 +115,7 @@ caf::message to_message(protobuf_tuple* tuple) {
 std::string type_name(caf::rtti_pair type) {
   if (type.first != 0)
     return caf::numbered_type_names[type.first - 1];
-  int status = 0;
-  std::unique_ptr<char, void (*)(void*)> text{
-      abi::__cxa_demangle(type.second->name(), nullptr, nullptr, &status), std::free};
-  return text ? text.get() : type.second->name();
+  return name_of(*type.second);
 }
 
 } // namespace

@@ -31,11 +31,6 @@ void host_directory::add(std::string_view category, caf::actor host) {
   hosts_.insert_or_assign(std::string{category}, std::move(host));
 }
 
-void host_directory::remove(std::string_view category) {
-  std::lock_guard guard{mutex_};
-  hosts_.erase(std::string{category});
-}
-
 caf::actor host_directory::find(std::string_view category) const {
   std::lock_guard guard{mutex_};
   auto i = hosts_.find(std::string{category});

@@ -13,7 +13,6 @@ namespace eventcore::internal {
 class host_directory {
 public:
   void add(std::string_view category, caf::actor host);
-  void remove(std::string_view category);
   /// Empty: there is none.
   caf::actor find(std::string_view category) const;
 
