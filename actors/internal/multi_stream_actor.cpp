@@ -12,6 +12,7 @@ namespace {
 using steady = std::chrono::steady_clock;
 
 constexpr std::size_t read_chunk_bytes = 1u << 20;
+constexpr std::size_t max_submitted_together = 64;
 
 std::uint64_t next_command_id() {
   static std::atomic<std::uint64_t> last{0};
@@ -64,6 +65,7 @@ struct multi_stream_actor::slot {
   const fold_type* fold = nullptr;
   std::optional<fold_state> state; ///< durable; empty: to be read
   stream_version saved_version = 0;
+  bool look_first = false;  ///< others append to the stream: the journal is looked at before each decision
   std::vector<task*> queue; ///< the first one uses the stream
   bool entity_has_turn = false;
   std::optional<std::list<slot*>::iterator> idle;
@@ -100,6 +102,8 @@ struct multi_stream_actor::task final : command_streams {
   phase at = phase::queued;
   std::vector<use> uses;
   std::size_t up_to_date = 0;                            ///< how many of `uses`
+  bool from_memory = false;                              ///< a state was taken as its slot had it
+  bool must_look = false;                                ///< what was decided so did not stand
   std::vector<std::pair<stream_id, caf::actor>> to_hold; ///< with their hosts; the next one last
   std::vector<std::pair<caf::actor, std::string>> held;  ///< hosts and ids
   std::unique_ptr<google::protobuf::Message> reply;
@@ -162,6 +166,7 @@ caf::behavior multi_stream_actor::make_behavior() {
           read(t);
         run_ready();
       },
+      [this](submit_decided) { submit(); },
       [this](get_stats) {
         stats_.under_way = tasks_.size();
         stats_.cached_streams = slots_.size();
@@ -224,15 +229,16 @@ bool multi_stream_actor::guarded(task& t, F f) {
     f();
     return true;
   } catch (const invalid_command_streams& e) {
-    fail(t, e.why());
+    fail_decided(t, e.why());
   } catch (const std::exception& e) {
-    fail(t, entity_errc::decider_failed,
-         std::string{type_.name} + " threw an exception on " + t.type->prototype->GetTypeName() + ": " +
-             e.what());
+    fail_decided(t, make_error(entity_errc::decider_failed, std::string{type_.name} +
+                                                                " threw an exception on " +
+                                                                t.type->prototype->GetTypeName() + ": " +
+                                                                e.what()));
   } catch (...) {
-    fail(t, entity_errc::decider_failed,
-         std::string{type_.name} + " threw something that is no std::exception on " +
-             t.type->prototype->GetTypeName());
+    fail_decided(t, make_error(entity_errc::decider_failed,
+                               std::string{type_.name} + " threw something that is no std::exception on " +
+                                   t.type->prototype->GetTypeName()));
   }
   return false;
 }
@@ -255,6 +261,7 @@ void multi_stream_actor::join_queues(task& t, std::vector<declared_stream> strea
     return fail(t, std::move(*wrong));
   t.at = task::phase::queued;
   t.up_to_date = 0;
+  t.from_memory = false;
   t.uses.reserve(streams.size());
   for (auto& wanted : streams) {
     auto& s = slot_of(wanted);
@@ -340,6 +347,10 @@ bool multi_stream_actor::bring_up_to_date(task& t, use& u) {
     if (!made)
       return false;
     s.saved_version = s.state->version;
+  } else if (!s.look_first && !t.must_look && t.conflicts == 0) {
+    t.from_memory = true;
+    show(u);
+    return true;
   }
   auto broken = [&](const std::string& why) {
     s.state.reset();
@@ -352,8 +363,7 @@ bool multi_stream_actor::bring_up_to_date(task& t, use& u) {
     if (auto done = journal_.read_stream(cursor, page, {options_.read_chunk, read_chunk_bytes}); !done)
       return broken(done.error().message());
     if (page.empty()) {
-      u.shown.state = s.state->get();
-      u.shown.version = s.state->version;
+      show(u);
       return true;
     }
     for (const auto& event : page)
@@ -367,6 +377,22 @@ bool multi_stream_actor::bring_up_to_date(task& t, use& u) {
   return false;
 }
 
+void multi_stream_actor::show(use& u) {
+  u.shown.state = u.at->state->get();
+  u.shown.version = u.at->state->version;
+}
+
+void multi_stream_actor::look_and_decide_again(task& t) {
+  for (auto& u : t.uses)
+    u.at->look_first = true;
+  t.must_look = true;
+  t.from_memory = false;
+  t.failure.reset();
+  t.up_to_date = 0;
+  t.at = task::phase::reading;
+  read(t);
+}
+
 bool multi_stream_actor::discovers(task& t) {
   std::vector<declared_stream> streams;
   if (!guarded(t, [&] { streams = t.type->declare(*t.command, t); }))
@@ -375,10 +401,11 @@ bool multi_stream_actor::discovers(task& t) {
   if (std::ranges::none_of(streams, is_new))
     return false;
   if (++t.discoveries > options_.max_discoveries) {
-    fail(t, entity_errc::invalid_command,
-         "the command discovers streams without end: the last one is " +
-             std::ranges::find_if(streams, is_new)->stream.str() + " after " +
-             std::to_string(options_.max_discoveries) + " rounds; see max_discoveries");
+    fail_decided(t, make_error(entity_errc::invalid_command,
+                               "the command discovers streams without end: the last one is " +
+                                   std::ranges::find_if(streams, is_new)->stream.str() + " after " +
+                                   std::to_string(options_.max_discoveries) +
+                                   " rounds; see max_discoveries"));
     return true;
   }
   leave_queues(t);
@@ -418,7 +445,17 @@ void multi_stream_actor::decide(task& t) {
   if (!prepare(t, std::move(decided), c))
     return;
   t.at = task::phase::committing;
-  journal_.submit(std::move(c), std::move(*credit), outcomes_, t.id);
+  if (decided_.empty())
+    send(this, submit_decided{});
+  decided_.push_back({std::move(c), std::move(*credit), t.id});
+  if (decided_.size() >= max_submitted_together)
+    submit();
+}
+
+void multi_stream_actor::submit() {
+  for (auto& d : decided_)
+    journal_.submit(std::move(d.content), std::move(d.credit), outcomes_, d.id);
+  decided_.clear();
 }
 
 /// What the use's stream will be. A state that cannot be copied is taken from the slot, and read again if the commit fails.
@@ -450,8 +487,9 @@ bool multi_stream_actor::prepare(task& t, multi_stream_decision decided, commit&
   for (auto& a : decided.appends) {
     auto u = std::ranges::find_if(t.uses, [&](auto& use) { return use.at->stream == a.stream; });
     if (u == t.uses.end()) {
-      fail(t, entity_errc::invalid_command,
-           "the command appends to stream " + a.stream.str() + ", which its declare() did not name");
+      fail_decided(t, make_error(entity_errc::invalid_command, "the command appends to stream " +
+                                                                   a.stream.str() +
+                                                                   ", which its declare() did not name"));
       return false;
     }
     std::optional<std::string> why;
@@ -463,7 +501,7 @@ bool multi_stream_actor::prepare(task& t, multi_stream_decision decided, commit&
     if (!evolved)
       return false;
     if (why) {
-      fail(t, entity_errc::decider_failed, std::move(*why));
+      fail_decided(t, make_error(entity_errc::decider_failed, std::move(*why)));
       return false;
     }
     u->events = a.events.size();
@@ -489,6 +527,13 @@ bool multi_stream_actor::prepare(task& t, multi_stream_decision decided, commit&
 
 void multi_stream_actor::fail(task& t, entity_errc code, std::string why) {
   fail(t, make_error(code, std::move(why)));
+}
+
+void multi_stream_actor::fail_decided(task& t, error why) {
+  if (t.from_memory)
+    look_and_decide_again(t);
+  else
+    fail(t, std::move(why));
 }
 
 void multi_stream_actor::fail(task& t, error why) {
@@ -522,6 +567,9 @@ void multi_stream_actor::on_outcomes() {
     if (known == tasks_.end())
       continue;
     auto& t = *known->second;
+    if (why)
+      for (auto& u : t.uses)
+        u.at->look_first = true;
     if (!why)
       on_committed(t, where);
     else if (why->code() == journal_errc::conflict)
@@ -550,6 +598,8 @@ void multi_stream_actor::on_committed(task& t, const committed& where) {
 }
 
 void multi_stream_actor::on_conflict(task& t, const error& why) {
+  if (t.from_memory && !stopping_)
+    return look_and_decide_again(t);
   ++stats_.conflicts;
   if (++t.conflicts > options_.retries)
     return fail(t, entity_errc::conflict,

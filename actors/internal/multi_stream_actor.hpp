@@ -24,6 +24,9 @@ private:
 /// Journal's writer to the commands' actor: outcomes wait to be taken.
 struct outcomes_wait {};
 
+/// The commands' actor to itself: what was decided since is to be submitted.
+struct submit_decided {};
+
 /// The commands' actor to itself: a command's pause is over, or it has more to read.
 struct resume_command {
   std::uint64_t id;
@@ -33,6 +36,7 @@ struct resume_command {
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::multi_stream_stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::outcomes_wait)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::submit_decided)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::resume_command)
 
 namespace eventcore::internal {
@@ -61,9 +65,11 @@ private:
 ///
 /// Commands that share a stream run one after the other, in the order of their arrival: each waits in a queue at all of its
 /// streams and runs when it is the first in all of them, so there is no deadlock; one that discovers a stream leaves its
-/// places and queues again for all. The others run side by side, each commit in flight while others are decided. A
-/// stream's state stays in memory and is brought up to date from the journal before each decision; whatever another writer
-/// does in between is found by the version check, and the command pauses and tries again.
+/// places and queues again for all. The others run side by side, each commit in flight while others are decided.
+///
+/// A stream's state stays in memory. Whatever another writer does is found by the version check. A command that lost because
+/// it was decided from memory looks at the journal and is decided again at once; from then on each decision on these
+/// streams looks first. One that lost nevertheless pauses and tries again.
 ///
 /// After a commit the entities that live on its streams are told, and the next command on such a stream waits until they have
 /// decided what waited for them. A command's last try holds them (see `hold_stream`), in the order of the streams' names.
@@ -100,14 +106,19 @@ private:
   void read(task& t);
   /// False: it has more to read, or the command has failed.
   bool bring_up_to_date(task& t, use& u);
+  static void show(use& u);
+  void look_and_decide_again(task& t);
   /// Whether the command found streams that it does not have yet; then it queues for them, or has failed.
   bool discovers(task& t);
   /// Whether the command was answered before; then it is answered so again.
   bool is_repeat(task& t);
   void decide(task& t);
+  void submit();
   static fold_state& next_of(use& u);
   /// False: the command has failed.
   bool prepare(task& t, multi_stream_decision decided, commit& c);
+  /// Fails the command, unless it was decided from memory: then what went wrong may be no more true.
+  void fail_decided(task& t, error why);
   void fail(task& t, error why);
   void fail(task& t, entity_errc code, std::string why);
   void answer(task& t);
@@ -139,6 +150,12 @@ private:
   std::unordered_map<std::string_view, std::unique_ptr<slot>> slots_;
   std::list<slot*> idle_;            ///< slots that nobody waits at; the one used last in front
   std::vector<std::uint64_t> ready_; ///< tasks that may be the first in all of their queues
+  struct decided_commit {
+    commit content;
+    writer_credit credit;
+    std::uint64_t id;
+  };
+  std::vector<decided_commit> decided_; ///< submitted together, so that a transaction takes many
   multi_stream_stats stats_;
   log_limiter warnings_;
   bool stopping_ = false;
