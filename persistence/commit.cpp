@@ -8,4 +8,9 @@ std::string expected_version::describe() const {
   return version_ == 0 ? "no events" : "version " + std::to_string(version_);
 }
 
+std::string_view timer_owner(std::string_view name) noexcept {
+  const auto end = name.find('/');
+  return end == std::string_view::npos ? std::string_view{} : name.substr(0, end);
+}
+
 } // namespace eventcore

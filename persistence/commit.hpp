@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace eventcore {
@@ -65,10 +66,23 @@ struct cursor_move {
   log_position position = 0;
 };
 
-/// What is written together or not at all. Names at least one stream or cursor, and each at most once.
+/// Sets, moves or cancels a durable timer. A timer is the pair of when it is due and its name: set twice for the same time
+/// it is one timer, for two times it is two. A timer that is to be moved or cancelled and is not there (any more) is no error.
+struct timer_change {
+  std::string name; ///< `<owner>/<rest>`, UTF-8, at most 255 bytes; the owner is not empty and has no `/`
+  timestamp from{}; ///< when it was due until now; the epoch: it was not set
+  timestamp to{};   ///< when it is due from now on, not before the epoch; the epoch: it is cancelled
+};
+
+/// The owner in a timer's name; empty if there is none.
+std::string_view timer_owner(std::string_view name) noexcept;
+
+/// What is written together or not at all. Names at least one stream, cursor or timer, and each stream and cursor at most
+/// once. Its timer changes happen in their order.
 struct commit {
   std::vector<stream_append> appends;
   std::vector<cursor_move> cursors;
+  std::vector<timer_change> timers;
   /// Stored with every event of the commit.
   event_metadata metadata;
   /// Stored with every event of the commit. The epoch (default) means: now, by the journal's clock.

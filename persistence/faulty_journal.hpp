@@ -56,6 +56,10 @@ public:
     return inner_->load_snapshot(stream, type, up_to);
   }
   result<log_position> load_cursor(const std::string& name) override { return inner_->load_cursor(name); }
+  result<std::vector<durable_timer>> read_timers(const durable_timer& after, timestamp until,
+                                                 std::size_t limit) override {
+    return inner_->read_timers(after, until, limit);
+  }
 
   result<writer_credit> reserve(std::size_t bytes) override {
     if (fail_reserve)
@@ -74,6 +78,9 @@ public:
   void flush_snapshots() override { inner_->flush_snapshots(); }
   tail_subscription follow_tail(std::function<void(log_position)> on_durable) override {
     return inner_->follow_tail(std::move(on_durable));
+  }
+  tail_subscription follow_timers(std::function<void(timestamp)> on_set) override {
+    return inner_->follow_timers(std::move(on_set));
   }
   journal_stats stats() const override { return inner_->stats(); }
 

@@ -47,6 +47,7 @@ struct journal_options {
   std::size_t max_pending_bytes = 256u << 20;
   /// A larger commit is refused with `too_large`.
   std::size_t max_commit_bytes = 16u << 20;
+  /// Events and timer changes.
   std::size_t max_commit_events = 65'536;
   /// At most this much is written in one transaction (a single commit may exceed it).
   std::size_t max_group_bytes = 8u << 20;
@@ -109,6 +110,15 @@ struct snapshot {
   std::string state;              ///< 16 MiB at most
 };
 
+/// A timer that stays in the journal until a commit moves or cancels it. Ordered by time, then by the name's bytes.
+struct durable_timer {
+  /// `timestamp::max()`: it is listed, and never due by itself.
+  timestamp due{};
+  std::string name; ///< as in `timer_change`
+
+  friend auto operator<=>(const durable_timer&, const durable_timer&) = default;
+};
+
 /// A type of which at least one event was written, with what is needed to decode it.
 struct event_type_info {
   std::string name;
@@ -157,6 +167,11 @@ public:
 
   /// A cursor's position; 0 if there is none of that name.
   virtual result<log_position> load_cursor(const std::string& name) = 0;
+
+  /// The timers behind `after`, in their order, that are due at `until` or before; `limit` at most, which is at least 1. All
+  /// timers are behind `{}`. Timers before a damaged one are read first.
+  virtual result<std::vector<durable_timer>> read_timers(const durable_timer& after, timestamp until,
+                                                         std::size_t limit = 1'024) = 0;
 };
 
 /// A share of the writer's queue, reserved before a command is decided so that `overloaded` is said before anything
@@ -202,7 +217,7 @@ private:
   std::size_t bytes_ = 0;
 };
 
-/// Ends a tail notification when destroyed: afterwards its function is not running and will not be called again.
+/// Ends a notification when destroyed: afterwards its function is not running and will not be called again.
 class tail_subscription {
 public:
   tail_subscription() = default;
@@ -264,6 +279,10 @@ public:
 
   /// Calls `on_durable(head)` on the writer thread after each transaction that wrote events. It must not block or throw.
   virtual tail_subscription follow_tail(std::function<void(log_position)> on_durable) = 0;
+
+  /// Calls `on_set(earliest)` on the writer thread after each transaction that set timers, with the first time for which it
+  /// set one. It must not block or throw.
+  virtual tail_subscription follow_timers(std::function<void(timestamp earliest)> on_set) = 0;
 
   virtual journal_stats stats() const = 0;
 

@@ -95,7 +95,8 @@ public:
                    {.journal_dir = env_->dir(),
                     .map_bytes = options.snapshot_map_bytes,
                     .reserve_disk_bytes = options.reserve_disk_bytes},
-                   options.writer, [this] { writer_->settle(); }} {}
+                   options.writer,
+                   [this] { writer_->settle(); }} {}
 
   ~lmdb_journal() override { close(); }
 
@@ -149,6 +150,11 @@ public:
     return reader_.load_cursor(name);
   }
 
+  result<std::vector<durable_timer>> read_timers(const durable_timer& after, timestamp until,
+                                                 std::size_t limit) override {
+    return reader_.read_timers(after, until, limit);
+  }
+
   result<writer_credit> reserve(std::size_t bytes) override { return writer_->reserve(bytes); }
 
   void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
@@ -164,6 +170,10 @@ public:
 
   tail_subscription follow_tail(std::function<void(log_position)> on_durable) override {
     return writer_->follow_tail(std::move(on_durable));
+  }
+
+  tail_subscription follow_timers(std::function<void(timestamp)> on_set) override {
+    return writer_->follow_timers(std::move(on_set));
   }
 
   journal_stats stats() const override {
@@ -232,6 +242,11 @@ public:
   }
 
   result<log_position> load_cursor(const std::string& name) override { return reader_.load_cursor(name); }
+
+  result<std::vector<durable_timer>> read_timers(const durable_timer& after, timestamp until,
+                                                 std::size_t limit) override {
+    return reader_.read_timers(after, until, limit);
+  }
 
 private:
   folder_lock lock_;

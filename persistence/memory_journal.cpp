@@ -6,6 +6,7 @@
 #include <eventcore/persistence/internal/snapshot_bounds.hpp>
 
 #include <map>
+#include <set>
 #include <shared_mutex>
 
 namespace eventcore {
@@ -43,6 +44,11 @@ public:
     return {};
   }
 
+  result<void> change_timer(const timer_change& change) override {
+    staged_timers_.push_back(change);
+    return {};
+  }
+
   result<void> put_event_type(const event_type_info& type) override {
     std::unique_lock lock{mutex_};
     for (auto& known : types_)
@@ -63,12 +69,19 @@ public:
     for (auto& [name, position] : staged_cursors_)
       cursors_[name] = position;
     staged_cursors_.clear();
+    for (auto& change : staged_timers_) {
+      timers_.erase({change.from, change.name});
+      if (change.to != timestamp{})
+        timers_.insert({change.to, std::move(change.name)});
+    }
+    staged_timers_.clear();
     return {};
   }
 
   void abort() noexcept override {
     staged_.clear();
     staged_cursors_.clear();
+    staged_timers_.clear();
   }
 
   // -- what readers see; they hold `mutex_` shared --
@@ -77,11 +90,13 @@ public:
   std::vector<recorded_event> log_;
   std::map<std::string, std::vector<log_position>> streams_;
   std::map<std::string, log_position> cursors_;
+  std::set<durable_timer> timers_;
   std::vector<event_type_info> types_;
 
 private:
   std::vector<recorded_event> staged_;
   std::map<std::string, log_position> staged_cursors_;
+  std::vector<timer_change> staged_timers_;
   std::string scratch_;
 };
 
@@ -207,6 +222,18 @@ public:
     return i == store_.cursors_.end() ? log_position{0} : i->second;
   }
 
+  result<std::vector<durable_timer>> read_timers(const durable_timer& after, timestamp until,
+                                                 std::size_t limit) override {
+    std::shared_lock lock{store_.mutex_};
+    if (closed_)
+      return closed();
+    std::vector<durable_timer> found;
+    for (auto i = store_.timers_.upper_bound(after);
+         i != store_.timers_.end() && i->due <= until && found.size() < limit; ++i)
+      found.push_back(*i);
+    return found;
+  }
+
   result<writer_credit> reserve(std::size_t bytes) override { return writer_.reserve(bytes); }
 
   void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
@@ -232,6 +259,9 @@ public:
 
   tail_subscription follow_tail(std::function<void(log_position)> on_durable) override {
     return writer_.follow_tail(std::move(on_durable));
+  }
+  tail_subscription follow_timers(std::function<void(timestamp)> on_set) override {
+    return writer_.follow_timers(std::move(on_set));
   }
 
   journal_stats stats() const override {

@@ -25,6 +25,7 @@ public:
     check_log();
     if (check_streams())
       report_unreached();
+    check_timers();
     return std::move(report_);
   }
 
@@ -172,6 +173,19 @@ private:
           name += ", stream " + page_.begin()->stream + ", version " + text(page_.begin()->version);
       }
       problem(name + ": the event is not found through its stream");
+    }
+  }
+
+  void check_timers() {
+    for (durable_timer last;;) {
+      const auto timers = journal_.read_timers(last, timestamp::max());
+      if (!timers) {
+        give_up(timers.error());
+        return;
+      }
+      if (timers->empty())
+        return;
+      last = timers->back();
     }
   }
 

@@ -41,7 +41,7 @@ struct verify_report {
 ///
 /// First the log: every record sound, positions without a gap, every event decodable by the journal's own
 /// descriptors. Then every stream through the journal's index: versions from 1 without a gap, and every event
-/// of the log found in its stream exactly once. Goes on behind a damaged record, which can therefore be
+/// of the log found in its stream exactly once. At last the timers, up to the first that is damaged. Goes on behind a damaged record, which can therefore be
 /// reported twice: in the log and in its stream.
 ///
 /// Takes one bit of memory for each event, and about two reads of the whole journal.

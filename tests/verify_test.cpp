@@ -22,6 +22,7 @@ public:
   std::function<std::optional<error>(log_position next)> fail_read_log;
   std::function<std::optional<error>(stream_cursor& where)> fail_read_stream;
   std::function<std::optional<error>()> fail_list_streams;
+  std::function<std::optional<error>()> fail_read_timers;
 
   /// `order-1` and `order-2` with three events each, in turn: positions 1 to 6.
   falsified_reader() {
@@ -82,6 +83,13 @@ public:
     return inner_->load_snapshot(stream, type, up_to);
   }
   result<log_position> load_cursor(const std::string& name) override { return inner_->load_cursor(name); }
+  result<std::vector<durable_timer>> read_timers(const durable_timer& after, timestamp until,
+                                                 std::size_t limit) override {
+    if (fail_read_timers)
+      if (const auto why = fail_read_timers())
+        return *why;
+    return inner_->read_timers(after, until, limit);
+  }
 
 private:
   std::unique_ptr<journal> inner_ = open_memory_journal();
@@ -202,6 +210,14 @@ BOOST_AUTO_TEST_CASE(a_read_that_fails_otherwise_ends_the_check) {
     return std::optional{make_error(journal_errc::io_error, "the disk is gone")};
   };
   check_problems(verify_journal(journal), 2, "the disk is gone; the rest was not checked");
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_timer_is_reported) {
+  falsified_reader journal;
+  journal.fail_read_timers = [] {
+    return std::optional{make_error(journal_errc::corrupt, "timer 'a/1' is damaged")};
+  };
+  check_problems(verify_journal(journal), 1, "timer 'a/1' is damaged");
 }
 
 BOOST_AUTO_TEST_CASE(an_event_of_an_unknown_type_is_reported) {

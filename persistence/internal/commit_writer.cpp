@@ -36,6 +36,13 @@ const std::string* find_repeated(const Container& items, Projection name_of) {
   return i == names.end() ? nullptr : *i;
 }
 
+std::size_t size_of(const std::vector<timer_change>& changes) {
+  std::size_t bytes = 0;
+  for (auto& change : changes)
+    bytes += change.name.size();
+  return bytes;
+}
+
 /// The first text in `metadata` that is no UTF-8, as Protobuf and JSON demand it.
 const std::string* find_malformed(const event_metadata& metadata) {
   for (auto* text : {&metadata.correlation_id, &metadata.causation_id, &metadata.tenant, &metadata.user,
@@ -102,8 +109,8 @@ bool commit_writer::owns(std::string_view category) const {
 
 std::optional<error> commit_writer::check_bounds(const commit& c) const {
   auto invalid = [](std::string why) { return make_error(journal_errc::invalid_argument, std::move(why)); };
-  if (c.appends.empty() && c.cursors.empty())
-    return invalid("the commit is empty: it names neither a stream nor a cursor");
+  if (c.appends.empty() && c.cursors.empty() && c.timers.empty())
+    return invalid("the commit is empty: it names no stream, no cursor and no timer");
   if (auto* twice = find_repeated(
           c.appends, [](auto& a) -> auto& { return a.stream.str(); }))
     return invalid("the commit names stream " + *twice + " twice; put all its events into one append");
@@ -113,11 +120,18 @@ std::optional<error> commit_writer::check_bounds(const commit& c) const {
   for (auto& move : c.cursors)
     if (move.name.empty() || move.name.size() > max_name_size)
       return invalid("a cursor's name has 1 to 255 bytes, not " + std::to_string(move.name.size()));
+  for (auto& change : c.timers) {
+    if (auto& name = change.name; timer_owner(name).empty() || name.size() > max_name_size || !is_utf8(name))
+      return invalid("a timer's name is <owner>/<rest>, UTF-8 of at most 255 bytes, not " +
+                     internal::quoted(name));
+    if (change.from < timestamp{} || change.to < timestamp{})
+      return invalid("timer " + internal::quoted(change.name) + " cannot be due before the year 1970");
+  }
   if (auto* text = find_malformed(c.metadata))
     return invalid("the commit's metadata says " + internal::quoted(*text) +
                    ", which is not well-formed UTF-8");
   std::size_t events = 0;
-  std::size_t bytes = 0;
+  std::size_t bytes = size_of(c.timers);
   for (auto& append : c.appends) {
     events += append.events.size();
     if (auto& key = append.answer.key; !key.empty()) {
@@ -145,9 +159,10 @@ std::optional<error> commit_writer::check_bounds(const commit& c) const {
   auto name = [&] {
     return c.appends.empty() ? std::string{} : " for stream " + c.appends.front().stream.str();
   };
-  if (events > options_.max_commit_events)
+  if (events + c.timers.size() > options_.max_commit_events)
     return make_error(journal_errc::too_large,
-                      "a commit" + name() + " has " + std::to_string(events) + " events of " +
+                      "a commit" + name() + " has " + std::to_string(events) + " events and " +
+                          std::to_string(c.timers.size()) + " timers of " +
                           std::to_string(options_.max_commit_events) + " allowed; split it");
   if (bytes > options_.max_commit_bytes)
     return make_error(journal_errc::too_large, "a commit" + name() + " has " + std::to_string(bytes) +
@@ -161,6 +176,7 @@ void commit_writer::batch::clear() {
   streams.clear();
   events.clear();
   cursors.clear();
+  timers.clear();
   bodies.clear();
   // One huge batch must not hold its memory for ever.
   if (bodies.capacity() > kept_batch_bytes)
@@ -171,6 +187,7 @@ void commit_writer::place::pass(const job& j) {
   stream += j.streams;
   event += j.events;
   cursor += j.cursors;
+  timer += j.timers;
   body += j.bytes;
 }
 
@@ -204,14 +221,15 @@ void commit_writer::submit(commit c, writer_credit credit, std::shared_ptr<commi
   j.streams = c.appends.size();
   j.events = events.size();
   j.cursors = c.cursors.size();
+  j.timers = c.timers.size();
   j.bytes = bodies.size();
   j.epoch = std::move(c.epoch);
   j.credit_bytes = credit.release();
   j.listener = std::move(listener);
   j.ticket = ticket;
-  if (j.bytes > j.credit_bytes) {
-    pending_bytes_.fetch_add(j.bytes - j.credit_bytes);
-    j.credit_bytes = j.bytes;
+  if (const auto needed = j.bytes + size_of(c.timers); needed > j.credit_bytes) {
+    pending_bytes_.fetch_add(needed - j.credit_bytes);
+    j.credit_bytes = needed;
   }
   enqueue(std::move(j), std::move(c), bodies, events);
   if (bodies.capacity() > kept_batch_bytes)
@@ -234,24 +252,14 @@ void commit_writer::enqueue(job j, commit&& content, std::string_view bodies,
   queue_.events.insert(queue_.events.end(), events.begin(), events.end());
   queue_.cursors.insert(queue_.cursors.end(), std::make_move_iterator(content.cursors.begin()),
                         std::make_move_iterator(content.cursors.end()));
+  queue_.timers.insert(queue_.timers.end(), std::make_move_iterator(content.timers.begin()),
+                       std::make_move_iterator(content.timers.end()));
   queue_.bodies += bodies;
   queue_.jobs.push_back(std::move(j));
   bool wake = std::exchange(idle_, false);
   lock.unlock();
   if (wake)
     work_.notify_one();
-}
-
-tail_subscription commit_writer::follow_tail(std::function<void(log_position)> on_durable) {
-  auto entry = std::make_shared<follower>();
-  entry->call = std::move(on_durable);
-  std::lock_guard lock{mutex_};
-  std::erase_if(followers_, [](auto& f) { return f.expired(); });
-  followers_.push_back(entry);
-  return tail_subscription{std::shared_ptr<void>{entry.get(), [entry](void*) {
-                                                   std::lock_guard guard{entry->mutex};
-                                                   entry->call = nullptr;
-                                                 }}};
 }
 
 journal_stats commit_writer::stats() const {
@@ -369,10 +377,11 @@ commit_writer::job_iterator commit_writer::apply_group(const batch& work, job_it
   auto begun = open_transaction();
   auto i = first;
   while (i != last) {
+    const auto writes = i->events + i->timers;
     if (i != first &&
-        (events + i->events > options_.max_group_events || bytes + i->bytes > options_.max_group_bytes))
+        (events + writes > options_.max_group_events || bytes + i->bytes > options_.max_group_bytes))
       break;
-    events += i->events;
+    events += writes;
     bytes += i->bytes;
     i->outcome.emplace(begun ? decide_fate(work, *i, at) : begun.error());
     if (!*i->outcome && i->epoch)
@@ -456,6 +465,12 @@ result<committed> commit_writer::apply(const batch& work, const job& j, place at
   for (auto& move : std::span{work.cursors}.subspan(at.cursor, j.cursors))
     if (auto put = store_.put_cursor(move.name, move.position); !put)
       return broken(put.error());
+  for (auto& change : std::span{work.timers}.subspan(at.timer, j.timers)) {
+    if (auto put = store_.change_timer(change); !put)
+      return broken(put.error());
+    if (change.to != timestamp{})
+      earliest_set_ = std::min(change.to, earliest_set_.value_or(timestamp::max()));
+  }
   return where;
 }
 
@@ -486,13 +501,16 @@ std::optional<error> commit_writer::end_transaction() {
   if (!open_)
     return std::nullopt;
   auto committed = store_.commit();
+  const auto earliest_set = earliest_set_;
   transaction_over();
   if (!committed) {
     forget();
     return committed.error();
   }
   if (auto head = store_.head(); head != head_before_)
-    notify_followers(head);
+    tail_followers_.notify(head);
+  if (earliest_set)
+    timer_followers_.notify(*earliest_set);
   return std::nullopt;
 }
 
@@ -505,6 +523,7 @@ void commit_writer::abort_transaction() {
 void commit_writer::transaction_over() {
   open_ = false;
   broken_.reset();
+  earliest_set_.reset();
   heads_.trim();
   heads_.trim();
   {
@@ -556,21 +575,6 @@ void commit_writer::answer(job& j) {
   give_back(j.credit_bytes);
   if (j.listener)
     j.listener->on_commit(j.ticket, *j.outcome);
-}
-
-void commit_writer::notify_followers(log_position head) {
-  std::vector<std::shared_ptr<follower>> alive;
-  {
-    std::lock_guard lock{mutex_};
-    for (auto& f : followers_)
-      if (auto strong = f.lock())
-        alive.push_back(std::move(strong));
-  }
-  for (auto& f : alive) {
-    std::lock_guard guard{f->mutex};
-    if (f->call)
-      f->call(head);
-  }
 }
 
 } // namespace eventcore::internal

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <eventcore/persistence/internal/followers.hpp>
 #include <eventcore/persistence/internal/head_cache.hpp>
 #include <eventcore/persistence/internal/store.hpp>
 
@@ -24,7 +25,12 @@ public:
   result<writer_credit> reserve(std::size_t bytes);
   void submit(commit c, writer_credit credit, std::shared_ptr<commit_listener> listener,
               std::uint64_t ticket);
-  tail_subscription follow_tail(std::function<void(log_position)> on_durable);
+  tail_subscription follow_tail(std::function<void(log_position)> on_durable) {
+    return tail_followers_.add(std::move(on_durable));
+  }
+  tail_subscription follow_timers(std::function<void(timestamp)> on_set) {
+    return timer_followers_.add(std::move(on_set));
+  }
   journal_stats stats() const;
   std::size_t step();
 
@@ -50,6 +56,7 @@ private:
     std::size_t streams = 0; // how many items of the batch are this job's
     std::size_t events = 0;
     std::size_t cursors = 0;
+    std::size_t timers = 0;
     std::size_t bytes = 0; // of encoded events
     std::shared_ptr<writer_epoch> epoch;
     std::size_t credit_bytes = 0;
@@ -64,6 +71,7 @@ private:
     std::vector<stream_item> streams;
     std::vector<event_item> events;
     std::vector<cursor_move> cursors;
+    std::vector<timer_change> timers;
     std::string bodies;
 
     void clear();
@@ -73,13 +81,10 @@ private:
     std::size_t stream = 0;
     std::size_t event = 0;
     std::size_t cursor = 0;
+    std::size_t timer = 0;
     std::size_t body = 0;
 
     void pass(const job& j);
-  };
-  struct follower {
-    std::recursive_mutex mutex;
-    std::function<void(log_position)> call;
   };
   using job_iterator = std::vector<job>::iterator;
   using clock = std::chrono::steady_clock;
@@ -107,7 +112,6 @@ private:
   void refuse(job_iterator first, job_iterator last, const error& why);
   void settle_accounts(const batch& work, job_iterator first, job_iterator last, place at);
   void answer(job& j);
-  void notify_followers(log_position head);
 
   store& store_;
   const journal_options options_;
@@ -126,7 +130,9 @@ private:
   std::uint64_t transactions_begun_ = 0;
   std::uint64_t transactions_ended_ = 0;
   journal_stats stats_;
-  std::vector<std::weak_ptr<follower>> followers_;
+
+  followers<log_position> tail_followers_;
+  followers<timestamp> timer_followers_;
 
   std::atomic<std::size_t> pending_commits_{0};
   std::atomic<std::size_t> pending_bytes_{0};
@@ -139,6 +145,7 @@ private:
   bool open_ = false;                     // a transaction is open
   std::optional<error> broken_;           // a write into it failed
   log_position head_before_ = 0;
+  std::optional<timestamp> earliest_set_; // of the timers that the open transaction sets
   clock::time_point opened_at_;
   std::size_t open_events_ = 0;
   std::size_t open_bytes_ = 0;

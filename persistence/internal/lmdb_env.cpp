@@ -16,7 +16,7 @@ namespace {
 
 /// Read transactions at one time, over all processes.
 constexpr unsigned max_readers = 1'024;
-constexpr unsigned table_count = 5;
+constexpr unsigned table_count = 6;
 constexpr std::size_t max_pooled_readers = 16;
 /// How often a reader looks whether the writer has brought the file to its size, and how long it waits in between.
 constexpr int size_checks = 20;
@@ -212,11 +212,9 @@ result<void> lmdb_env::open_tables() {
     const char* name;
     unsigned flags;
     MDB_dbi* handle;
-  } const tables[table_count] = {{"meta", 0, &tables_.meta},
-                                 {"log", MDB_INTEGERKEY, &tables_.log},
-                                 {"index", 0, &tables_.index},
-                                 {"cursors", 0, &tables_.cursors},
-                                 {"types", 0, &tables_.types}};
+  } const tables[table_count] = {{"meta", 0, &tables_.meta},   {"log", MDB_INTEGERKEY, &tables_.log},
+                                 {"index", 0, &tables_.index}, {"cursors", 0, &tables_.cursors},
+                                 {"types", 0, &tables_.types}, {"timers", 0, &tables_.timers}};
   if (!config_.read_only) {
     // A file that holds other tables is somebody else's.
     MDB_dbi main = 0;
@@ -229,9 +227,13 @@ result<void> lmdb_env::open_tables() {
     if (code != 0)
       return fail(code, "meta");
   }
-  for (auto& table : tables)
-    if (auto code = mdb_dbi_open(txn, table.name, table.flags | create, table.handle))
+  for (auto& table : tables) {
+    auto code = mdb_dbi_open(txn, table.name, table.flags | create, table.handle);
+    if (code == MDB_NOTFOUND && table.handle == &tables_.timers)
+      tables_.timers = no_table;
+    else if (code != 0)
       return fail(code, table.name);
+  }
   if (auto code = config_.read_only ? mdb_txn_commit(txn) : commit_write(txn)) {
     txn = nullptr;
     return fail(code, "cannot write its tables");

@@ -58,7 +58,11 @@ struct lmdb_tables {
   MDB_dbi index;   ///< run, stream hash, position -> packed entries, see stream_index.hpp
   MDB_dbi cursors; ///< name -> position, checksum
   MDB_dbi types;   ///< name, NUL, hash of the descriptors -> checksum, first position, descriptors
+  MDB_dbi
+      timers; ///< see timer_key.hpp; `no_table` if the file is older than timers and open for reading only
 };
+
+constexpr MDB_dbi no_table = ~MDB_dbi{0};
 
 /// Closes a cursor at the end of its scope. Empty if it could not be opened.
 class lmdb_cursor {

@@ -2,6 +2,7 @@
 
 #include <eventcore/persistence/internal/log_filter.hpp>
 #include <eventcore/persistence/internal/record_codec.hpp>
+#include <eventcore/persistence/internal/timer_key.hpp>
 
 #include <xxhash.h>
 
@@ -510,6 +511,33 @@ result<log_position> lmdb_reader::load_cursor(const std::string& name) {
     if (!content || content->size() != sizeof(log_position))
       return damaged("cursor " + name);
     return load_u64(*content);
+  });
+}
+
+result<std::vector<durable_timer>> lmdb_reader::read_timers(const durable_timer& after, timestamp until,
+                                                            std::size_t limit) {
+  using timers = std::vector<durable_timer>;
+  return env_.read([&](MDB_txn* txn, const lmdb_tables& tables) -> result<timers> {
+    timers found;
+    if (tables.timers == no_table)
+      return found;
+    lmdb_cursor cursor{txn, tables.timers};
+    const auto start = timer_key(after);
+    auto key = to_val(start);
+    MDB_val value{};
+    auto code = cursor.get(key, value, MDB_SET_RANGE);
+    for (; code == 0 && found.size() < limit; code = cursor.get(key, value, MDB_NEXT)) {
+      auto timer = parse_timer(to_view(key), to_view(value));
+      if (!timer)
+        return found.empty() ? result<timers>{timer.error()} : std::move(found);
+      if (timer->due > until)
+        return found;
+      if (*timer > after)
+        found.push_back(*std::move(timer));
+    }
+    if (code != 0 && code != MDB_NOTFOUND)
+      return lmdb_error(code, "cannot read the timers");
+    return found;
   });
 }
 

@@ -29,6 +29,8 @@ public:
   result<std::vector<stream_head>> list_streams(std::string& token, std::size_t limit);
   result<std::vector<event_type_info>> event_types();
   result<log_position> load_cursor(const std::string& name);
+  result<std::vector<durable_timer>> read_timers(const durable_timer& after, timestamp until,
+                                                 std::size_t limit);
 
   /// `head_of` inside a transaction of the caller's, which sees all that the tail holds.
   result<stream_head> head_of(MDB_txn* txn, const lmdb_tables& tables, const std::vector<index_run>& runs,

@@ -1,6 +1,7 @@
 #include <eventcore/persistence/internal/lmdb_store.hpp>
 
 #include <eventcore/persistence/internal/record_codec.hpp>
+#include <eventcore/persistence/internal/timer_key.hpp>
 
 #include <cerrno>
 #include <cstring>
@@ -107,6 +108,25 @@ result<void> lmdb_store::put(MDB_dbi table, std::string_view key, std::string_vi
 
 result<void> lmdb_store::put_cursor(const std::string& name, log_position position) {
   return put(env_.tables().cursors, name, to_bytes(position), "a cursor");
+}
+
+result<void> lmdb_store::change_timer(const timer_change& change) {
+  const auto table = env_.tables().timers;
+  if (change.from != timestamp{}) {
+    const auto bytes = timer_key({change.from, change.name});
+    auto key = to_val(bytes);
+    if (auto code = mdb_del(txn_, table, &key, nullptr); code != 0 && code != MDB_NOTFOUND)
+      return lmdb_error(code, "cannot remove a timer");
+  }
+  if (change.to == timestamp{})
+    return {};
+  const auto bytes = timer_key({change.to, change.name});
+  const auto sealed = timer_value(bytes);
+  auto key = to_val(bytes);
+  auto value = to_val(sealed);
+  if (auto code = mdb_put(txn_, table, &key, &value, 0))
+    return lmdb_error(code, "cannot write a timer");
+  return {};
 }
 
 result<void> lmdb_store::put_event_type(const event_type_info& type) {

@@ -25,6 +25,7 @@ public:
   result<log_position> cursor(const std::string& name) override;
   result<void> append(const stream_id& stream, stream_version version, std::string_view body) override;
   result<void> put_cursor(const std::string& name, log_position position) override;
+  result<void> change_timer(const timer_change& change) override;
   result<void> put_event_type(const event_type_info& type) override;
   result<void> commit() override;
   void abort() noexcept override;

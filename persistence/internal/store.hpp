@@ -29,6 +29,7 @@ public:
   /// Appends at `head() + 1`. `body` is a record's submitter part (see record_codec.hpp).
   virtual result<void> append(const stream_id& stream, stream_version version, std::string_view body) = 0;
   virtual result<void> put_cursor(const std::string& name, log_position position) = 0;
+  virtual result<void> change_timer(const timer_change& change) = 0;
   /// Does nothing if this form of the type is stored already.
   virtual result<void> put_event_type(const event_type_info& type) = 0;
 

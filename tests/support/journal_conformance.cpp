@@ -1555,6 +1555,14 @@ constexpr std::pair<const char*, void (*)(const case_setup&)> cases[]{
     {"relaxed_writes_within_its_interval", relaxed_writes_within_its_interval},
     {"a_journal_opened_again_holds_all", a_journal_opened_again_holds_all},
     {"a_journal_is_like_its_model", a_journal_is_like_its_model},
+    {"timers_are_read_in_order", timers_are_read_in_order},
+    {"timers_are_moved_and_cancelled", timers_are_moved_and_cancelled},
+    {"timers_go_with_their_commit_or_not_at_all", timers_go_with_their_commit_or_not_at_all},
+    {"invalid_timers_are_refused", invalid_timers_are_refused},
+    {"a_commit_of_too_many_timers_is_refused", a_commit_of_too_many_timers_is_refused},
+    {"followers_of_timers_hear_the_earliest", followers_of_timers_hear_the_earliest},
+    {"timers_of_a_writing_thread_become_durable", timers_of_a_writing_thread_become_durable},
+    {"timers_are_like_a_set", timers_are_like_a_set},
 };
 
 } // namespace

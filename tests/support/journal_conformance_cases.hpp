@@ -29,4 +29,14 @@ struct case_setup {
 /// Random commits, steps and reopenings against a model made of maps (journal_model.cpp).
 void a_journal_is_like_its_model(const case_setup& setup);
 
+// Durable timers (timer_conformance.cpp).
+void timers_are_read_in_order(const case_setup& setup);
+void timers_are_moved_and_cancelled(const case_setup& setup);
+void timers_go_with_their_commit_or_not_at_all(const case_setup& setup);
+void invalid_timers_are_refused(const case_setup& setup);
+void a_commit_of_too_many_timers_is_refused(const case_setup& setup);
+void followers_of_timers_hear_the_earliest(const case_setup& setup);
+void timers_of_a_writing_thread_become_durable(const case_setup& setup);
+void timers_are_like_a_set(const case_setup& setup);
+
 } // namespace eventcore::test
