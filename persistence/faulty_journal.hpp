@@ -21,6 +21,8 @@ public:
   std::function<std::optional<error>()> fail_reserve;
   /// Asked before each read of a stream.
   std::function<std::optional<error>(const stream_cursor&)> fail_read;
+  /// Asked before each read of timers.
+  std::function<std::optional<error>()> fail_read_timers;
 
   explicit faulty_journal(journal_options options = {}) {
     options.writer = writer_mode::stepped;
@@ -58,6 +60,9 @@ public:
   result<log_position> load_cursor(const std::string& name) override { return inner_->load_cursor(name); }
   result<std::vector<durable_timer>> read_timers(const durable_timer& after, timestamp until,
                                                  std::size_t limit) override {
+    if (fail_read_timers)
+      if (auto why = fail_read_timers())
+        return *why;
     return inner_->read_timers(after, until, limit);
   }
 

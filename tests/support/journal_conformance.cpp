@@ -1286,14 +1286,13 @@ void closing_answers_all_that_wait(const case_setup& setup) {
   for (std::size_t w = 0; w < writers; ++w) {
     answers.push_back(std::make_shared<recorder>());
     threads.emplace_back([&, w, listener = answers.back()] {
-      for (std::size_t i = 0;; ++i) {
+      for (std::size_t i = 0;;) {
         auto credit = j->reserve();
         if (!credit && credit.error().code() == journal_errc::overloaded)
           continue;
         if (!credit)
           return;
-        j->submit(append("w-" + std::to_string(w), any, {happened(static_cast<std::int64_t>(i))}),
-                  *std::move(credit), listener, i);
+        j->submit(append("w-" + std::to_string(w), any, {happened(0)}), *std::move(credit), listener, i++);
         ++submitted[w];
       }
     });
