@@ -57,8 +57,10 @@ caf::behavior breaker_actor::make_behavior() {
   });
   if (make_worker_)
     start_worker();
-  else
+  else if (worker_)
     monitor(worker_);
+  else
+    on_worker_end("there was none");
   return {
       [this](get_breaker_stats) {
         auto time = now();
