@@ -156,6 +156,7 @@ public:
   circuit_model circuit;
   std::map<int, milliseconds> under_way;  ///< time limits
   std::map<int, std::error_code> answers; ///< no code: an answer of the worker
+  std::map<int, milliseconds> waits;      ///< of refused calls, the time to wait
 
   breaker_state state() const { return gave_up_ ? gave_up : circuit.state(); }
 
@@ -183,11 +184,11 @@ public:
     if (gave_up_)
       answers[id] = breaker_errc::gave_up;
     else if (restart_at_ != 0ms)
-      answers[id] = breaker_errc::worker_lost;
+      answers[id] = breaker_errc::worker_lost, waits[id] = restart_at_ - now_;
     else if (under_way.size() == options_.max_concurrent && circuit.state() != open)
       answers[id] = breaker_errc::too_many_calls, ++total.too_many;
     else if (!circuit.admit(id))
-      answers[id] = breaker_errc::circuit_open, ++total.refused;
+      answers[id] = breaker_errc::circuit_open, waits[id] = circuit.retry_after(), ++total.refused;
     else
       under_way[id] = now_ + options_.call_limit;
   }
@@ -306,8 +307,9 @@ private:
       }
       auto got = call.answer().match_elements<caf::error>() ? call.code() : std::error_code{};
       RC_ASSERT(got == expected->second);
-      if (got == breaker_errc::circuit_open && id == next_)
-        RC_ASSERT(retry_after(call.failure()) == model_.circuit.retry_after());
+      if (got == breaker_errc::circuit_open ||
+          (got == breaker_errc::worker_lost && model_.waits.contains(id)))
+        RC_ASSERT(retry_after(call.failure()) == model_.waits.at(id));
       model_.answers.erase(expected);
       i = calls_.erase(i);
     }
