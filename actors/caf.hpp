@@ -1,5 +1,6 @@
 #pragma once
 
+#include <eventcore/actors/breaker.hpp>
 #include <eventcore/actors/host.hpp>
 #include <eventcore/actors/multi_stream_host.hpp>
 
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <concepts>
+#include <functional>
 #include <string>
 #include <type_traits>
 
@@ -34,6 +36,16 @@ struct caf::allowed_unsafe_message_type<eventcore::command_context> : std::true_
 
 namespace eventcore {
 
+/// To a breaker's actor. Answered with `breaker_stats`.
+struct get_breaker_stats {};
+
+} // namespace eventcore
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::breaker_stats)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::get_breaker_stats)
+
+namespace eventcore {
+
 /// The host's actor. Sending `caf::exit_msg` to it stops the host in order: commands in flight are answered
 /// as they end, others with `stopped`.
 caf::actor actor_of(const host_handle& host);
@@ -42,17 +54,31 @@ caf::actor actor_of(const host_handle& host);
 /// answers as a host does.
 caf::actor actor_of(const multi_stream_handle& commands);
 
+/// A breaker's actor. It passes every message but `get_breaker_stats` on to the worker as a request, and answers with the
+/// worker's answer or a `breaker_errc`. Sending `caf::exit_msg` to it ends it: calls under way are answered `worker_lost`.
+caf::actor actor_of(const breaker_handle& breaker);
+
+/// A breaker in front of `worker`, which lives by itself: when it ends, the breaker gives up.
+breaker_handle start_breaker(caf::actor_system& system, breaker_options options, const caf::actor& worker);
+
+/// Runs in the breaker's actor and must not wait. An exception, or no actor, counts as a worker that ended.
+using worker_factory = std::function<caf::actor(caf::actor_system&)>;
+
+/// A breaker that starts its worker, starts it again when it ends, and ends it with itself.
+breaker_handle start_breaker(caf::actor_system& system, breaker_options options, worker_factory make_worker);
+
 /// Category of the errors that hosts and entities answer; the code is an `entity_errc`, the context holds
 /// message, reason and details as three strings. Errors of the journal have the category `journal_error_atom`
-/// and a `journal_errc`.
+/// and a `journal_errc`, those of breakers `breaker_error_atom` and a `breaker_errc`.
 inline constexpr caf::atom_value entity_error_atom = caf::atom("entity");
 inline constexpr caf::atom_value journal_error_atom = caf::atom("journal");
+inline constexpr caf::atom_value breaker_error_atom = caf::atom("breaker");
 
 caf::error to_caf_error(const error& e);
 
 /// The inverse of `to_caf_error`. CAF's own errors become: `outcome_unknown` for a time-out, `stopped` for a
-/// message that its receiver never took up, `unexpected_reply` for a reply of another type, else
-/// `outcome_unknown` with CAF's text.
+/// message that its receiver never took up, `unknown_command` for one that it does not know, `unexpected_reply` for a reply
+/// of another type, else `outcome_unknown` with CAF's text.
 error from_caf_error(const caf::error& e);
 
 /// A request on its way: `request(...).then(...)`.

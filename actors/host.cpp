@@ -42,15 +42,21 @@ caf::actor actor_of(const host_handle& host) {
 }
 
 caf::error to_caf_error(const error& e) {
-  auto category = e.code().category() == journal_category() ? journal_error_atom : entity_error_atom;
-  return caf::error{static_cast<std::uint8_t>(e.code().value()), category,
+  const auto& category = e.code().category();
+  auto atom = category == journal_category()   ? journal_error_atom
+              : category == breaker_category() ? breaker_error_atom
+                                               : entity_error_atom;
+  return caf::error{static_cast<std::uint8_t>(e.code().value()), atom,
                     caf::make_message(e.message(), e.reason(), e.details())};
 }
 
 error from_caf_error(const caf::error& e) {
-  if (e.category() == entity_error_atom || e.category() == journal_error_atom) {
-    std::error_code code{e.code(),
-                         e.category() == entity_error_atom ? entity_category() : journal_category()};
+  const std::error_category* category = e.category() == entity_error_atom    ? &entity_category()
+                                        : e.category() == journal_error_atom ? &journal_category()
+                                        : e.category() == breaker_error_atom ? &breaker_category()
+                                                                             : nullptr;
+  if (category) {
+    std::error_code code{e.code(), *category};
     const auto& context = e.context();
     if (!context.match_elements<std::string, std::string, std::string>())
       return {code, {}};
@@ -62,6 +68,8 @@ error from_caf_error(const caf::error& e) {
     return make_error(entity_errc::outcome_unknown, "no answer came in time");
   if (e == caf::sec::request_receiver_down)
     return make_error(entity_errc::stopped, "the receiver ended before it took the message up");
+  if (e == caf::sec::unexpected_message)
+    return make_error(entity_errc::unknown_command, "the receiver does not take such a message");
   if (e == caf::sec::unexpected_response)
     return make_error(entity_errc::unexpected_reply, "the reply is of another type than the handler takes");
   return make_error(entity_errc::outcome_unknown, "the actor system says: " + caf::to_string(e));

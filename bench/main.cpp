@@ -16,6 +16,7 @@ using namespace bench;
 
 const std::vector<scenario> scenarios{
     {"raw_caf_ask", "request and response between plain CAF actors", nullptr, {}, raw_caf_ask},
+    {"breaker_overhead", "what a closed breaker adds to a call of an actor", nullptr, {}, breaker_overhead},
     {"durable_command",
      "ask to reply through 10,000 entities, one event each",
      "raw_caf_ask",

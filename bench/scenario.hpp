@@ -44,6 +44,7 @@ struct scenario {
 
 // In the order in which they run.
 figure raw_caf_ask(run_context&);
+figure breaker_overhead(run_context&);
 figure journal_append_single(run_context&);
 figure journal_append(run_context&);
 figure raw_lmdb_log(run_context&);
