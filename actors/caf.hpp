@@ -3,6 +3,7 @@
 #include <eventcore/actors/breaker.hpp>
 #include <eventcore/actors/host.hpp>
 #include <eventcore/actors/multi_stream_host.hpp>
+#include <eventcore/actors/saga_host.hpp>
 
 #include <caf/all.hpp>
 
@@ -66,6 +67,9 @@ using worker_factory = std::function<caf::actor(caf::actor_system&)>;
 
 /// A breaker that starts its worker, starts it again when it ends, and ends it with itself.
 breaker_handle start_breaker(caf::actor_system& system, breaker_options options, worker_factory make_worker);
+/// The actor that runs the sagas of a definition. `(std::string id, Input)`, or with an `eventcore::command_context` between
+/// them, starts a saga, and is answered with `saga_phase`.
+caf::actor actor_of(const saga_handle& sagas);
 
 /// Category of the errors that hosts and entities answer; the code is an `entity_errc`, the context holds
 /// message, reason and details as three strings. Errors of the journal have the category `journal_error_atom`

@@ -2,7 +2,7 @@
 
 #include <eventcore/actors/command_context.hpp>
 #include <eventcore/actors/fold_type.hpp>
-#include <eventcore/persistence/event.hpp>
+#include <eventcore/persistence/commit.hpp>
 
 #include <google/protobuf/message.h>
 
@@ -30,6 +30,8 @@ struct decision {
   /// Evaluated on the state after `events`. Null if the effect has no reply or is a rejection.
   std::unique_ptr<google::protobuf::Message> reply;
   std::optional<rejection> rejected;
+  /// In the same commit as the events.
+  std::vector<timer_change> timers;
   /// Passivate the entity once everything it decided is durable and answered.
   bool stop = false;
 };

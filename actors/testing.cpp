@@ -1,10 +1,12 @@
 #include <eventcore/actors/testing.hpp>
 
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
+#include <eventcore/actors/internal/saga_actor.hpp>
 
 #include <caf/scheduler/test_coordinator.hpp>
 
 #include <algorithm>
+#include <map>
 #include <stdexcept>
 
 namespace eventcore::testing {
@@ -47,6 +49,8 @@ caf::message& pending_answer::message() {
 struct world::hosts {
   std::vector<caf::actor> all;
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
+  caf::actor timers;
+  std::map<caf::actor, caf::actor> persistent_parts; ///< of sagas
 };
 
 world::config::config() {
@@ -61,6 +65,12 @@ world::world(journal_options options)
 world::~world() {
   for (auto& host : hosts_->all)
     caf::anon_send(host, internal::stop_host{true});
+  for (auto& [sagas, part] : hosts_->persistent_parts) {
+    caf::anon_send(sagas, internal::stop_host{true});
+    caf::anon_send(part, internal::stop_host{true});
+  }
+  if (hosts_->timers)
+    caf::anon_send_exit(hosts_->timers, caf::exit_reason::user_shutdown);
   run();
 }
 
@@ -79,6 +89,29 @@ multi_stream_handle world::start_commands(const multi_stream_type& type,
   hosts_->all.push_back(actor_of(handle));
   run();
   return handle;
+}
+
+saga_handle world::start_sagas(const saga_type& type, const saga_options& options) {
+  auto now = [now = now_] { return *now; };
+  if (!hosts_->timers)
+    hosts_->timers = internal::start_timers(system_, journal, now);
+  host_handle persistent_part;
+  auto handle = internal::start_sagas(system_, journal, type, hosts_->directory, hosts_->timers, options,
+                                      persistent_part, now);
+  hosts_->persistent_parts[actor_of(handle)] = actor_of(persistent_part);
+  run();
+  return handle;
+}
+
+void world::kill(const saga_handle& sagas) {
+  auto part = hosts_->persistent_parts.extract(actor_of(sagas));
+  for (auto& actor : {part.key(), part.mapped()})
+    caf::anon_send(actor, internal::stop_host{true});
+  run();
+}
+
+void world::add_participant(std::string name, caf::actor to) {
+  hosts_->directory->add_participant(name, std::move(to));
 }
 
 pending_answer world::send(const caf::actor& to, caf::message request) {
@@ -135,6 +168,12 @@ std::vector<recorded_event> world::events(std::string_view stream) {
     all.insert(all.end(), page.begin(), page.end());
   } while (!page.empty());
   return all;
+}
+
+saga_status world::status(const saga_handle& sagas, std::string id) {
+  auto answer = send(actor_of(sagas), caf::make_message(internal::get_saga{std::move(id)}));
+  settle();
+  return internal::status_in(answer.message());
 }
 
 host_stats world::stats(const host_handle& host) {

@@ -71,6 +71,17 @@ public:
     return multi_stream_host<D>{start_commands(multi_stream_type_of<D>(), options)};
   }
 
+  /// What runs the sagas of a definition, and the timers. Start what takes their requests first.
+  template <class S>
+  saga_host<S> start_sagas(const saga_options& options = {}) {
+    return saga_host<S>{start_sagas(saga_type_of<S>(), options)};
+  }
+  saga_handle start_sagas(const saga_type& type, const saga_options& options);
+  /// Ends sagas, and what is in flight, as the end of a process does.
+  void kill(const saga_handle& sagas);
+  /// An actor that takes requests of sagas by its name.
+  void add_participant(std::string name, caf::actor to);
+
   template <class Command>
   pending_answer ask(const host_handle& host, std::string id, Command command, command_context context = {}) {
     return send(actor_of(host), caf::make_message(std::move(id), std::move(context), std::move(command)));
@@ -103,6 +114,7 @@ public:
   /// All events of a stream that are on disk.
   std::vector<recorded_event> events(std::string_view stream);
 
+  saga_status status(const saga_handle& sagas, std::string id);
   host_stats stats(const host_handle& host);
   multi_stream_stats stats(const multi_stream_handle& commands);
 
@@ -117,7 +129,6 @@ private:
 
   host_handle start_host(const entity_type& type, const host_options& options);
   multi_stream_handle start_commands(const multi_stream_type& type, const multi_stream_options& options);
-
   config config_;
   caf::actor_system system_{config_};
   std::shared_ptr<timestamp> now_;

@@ -2,6 +2,7 @@
 
 #include <eventcore/actors/internal/host_actor.hpp>
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
+#include <eventcore/actors/internal/saga_actor.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -65,9 +66,14 @@ struct node::impl {
       , system{config} {}
 
   ~impl() {
-    // Multi-stream commands first: they ask hosts to hold entities.
+    // Each of these uses those after it.
+    stop(sagas);
+    stop(saga_hosts);
     stop(commands);
     stop(hosts);
+    if (timers)
+      caf::anon_send_exit(timers, caf::exit_reason::user_shutdown);
+    directory->clear();
   }
 
   template <class Handles>
@@ -86,6 +92,9 @@ struct node::impl {
   std::mutex mutex;
   std::unordered_map<const entity_type*, host_handle> hosts;
   std::unordered_map<const multi_stream_type*, multi_stream_handle> commands;
+  std::unordered_map<const saga_type*, saga_handle> sagas;
+  std::unordered_map<const saga_type*, host_handle> saga_hosts;
+  caf::actor timers;
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
 };
 
@@ -143,6 +152,37 @@ multi_stream_handle node::start_multi_stream(const multi_stream_type& type,
   if (!commands)
     commands = internal::start_multi_stream(impl_->system, *impl_->journal, type, impl_->directory, options);
   return commands;
+}
+
+saga_handle node::start_sagas(const saga_type& type, const saga_options& options) {
+  std::lock_guard guard{impl_->mutex};
+  auto& sagas = impl_->sagas[&type];
+  if (sagas)
+    return sagas;
+  if (!impl_->timers)
+    impl_->timers = internal::start_timers(impl_->system, *impl_->journal);
+  auto adapted = options;
+  adapted.host.check_head = options.host.check_head && !impl_->relaxed;
+  host_handle persistent_part;
+  try {
+    sagas = internal::start_sagas(impl_->system, *impl_->journal, type, impl_->directory, impl_->timers, adapted,
+                                  persistent_part);
+  } catch (...) {
+    impl_->sagas.erase(&type);
+    throw;
+  }
+  impl_->saga_hosts[&type] = persistent_part;
+  return sagas;
+}
+
+void node::add_participant(const std::string& name, const caf::actor& to) {
+  if (impl_->directory->find_participant(name))
+    throw std::logic_error{"eventcore: there is a participant or a host named " + name + " already"};
+  impl_->directory->add_participant(name, to);
+}
+
+void node::add_participant(const std::string& name, const multi_stream_handle& to) {
+  add_participant(name, actor_of(to));
 }
 
 } // namespace eventcore

@@ -2,6 +2,7 @@
 
 #include <eventcore/actors/host.hpp>
 #include <eventcore/actors/multi_stream_host.hpp>
+#include <eventcore/actors/saga_host.hpp>
 #include <eventcore/persistence/lmdb_journal.hpp>
 
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include <string>
 
 namespace caf {
+class actor;
 class actor_system;
 } // namespace caf
 
@@ -60,6 +62,21 @@ public:
     return multi_stream_host<D>{start_multi_stream(multi_stream_type_of<D>(), options)};
   }
 
+  /// What runs the sagas of definition `S`, started by the first call, which also wakes all that are unfinished. Host the
+  /// deciders and add the participants that its requests go to before. `options` of later calls are ignored. Throws
+  /// `std::logic_error` if the definition is wrong, or if nobody takes its requests.
+  template <class S>
+  saga_host<S> saga(const saga_options& options = {}) {
+    return saga_host<S>{start_sagas(saga_type_of<S>(), options)};
+  }
+
+  /// Makes an actor known to sagas by `name`: it takes `(eventcore::command_context, Command)`, or
+  /// `(std::string, eventcore::command_context, Command)` if the step addresses an id, and answers each request. Throws
+  /// `std::logic_error` if the name is taken.
+  void add_participant(const std::string& name, const caf::actor& to);
+  /// The same for what runs a multi-stream decider.
+  void add_participant(const std::string& name, const multi_stream_handle& to);
+
   eventcore::journal& journal() noexcept;
 
   /// The actor system, for CAF users: `#include <caf/all.hpp>` to use it.
@@ -70,6 +87,7 @@ private:
   explicit node(std::unique_ptr<impl> content) noexcept;
   host_handle start_host(const entity_type& type, const host_options& options);
   multi_stream_handle start_multi_stream(const multi_stream_type& type, const multi_stream_options& options);
+  saga_handle start_sagas(const saga_type& type, const saga_options& options);
 
   std::unique_ptr<impl> impl_;
 };

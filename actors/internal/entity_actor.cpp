@@ -295,8 +295,8 @@ entity_actor::basis entity_actor::decide(command_record& record) {
     record.failure = std::make_unique<error>(make_error(entity_errc::rejected, std::move(why.message)));
     record.failure->with_reason(std::move(why.code), std::move(why.details));
   }
-  if (!append.events.empty())
-    submit(record, std::move(append), *context, std::move(*credit));
+  if (!append.events.empty() || !decided.timers.empty())
+    submit(record, std::move(append), std::move(decided.timers), *context, std::move(*credit));
   return basis::state;
 }
 
@@ -324,8 +324,8 @@ const entity_type::command* entity_actor::find_command(const std::type_info& typ
   return nullptr;
 }
 
-void entity_actor::submit(command_record& record, stream_append append, const command_context& context,
-                          writer_credit credit) {
+void entity_actor::submit(command_record& record, stream_append append, std::vector<timer_change> timers,
+                          const command_context& context, writer_credit credit) {
   if (!epoch_)
     epoch_ = std::make_shared<writer_epoch>();
   if (!outcomes_)
@@ -335,6 +335,7 @@ void entity_actor::submit(command_record& record, stream_append append, const co
     state_->remember(env_->options.answers, append.answer.key, append.answer.content, context.now);
   commit c;
   c.appends.push_back(std::move(append));
+  c.timers = std::move(timers);
   c.metadata = context.metadata;
   c.occurred_at = context.now;
   c.epoch = epoch_;

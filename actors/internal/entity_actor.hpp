@@ -252,8 +252,8 @@ private:
   /// Whether the state, with no commit in flight, is that of the stream's end: no other writer was there.
   bool is_up_to_date();
   const entity_type::command* find_command(const std::type_info& type) const;
-  void submit(command_record& record, stream_append append, const command_context& context,
-              writer_credit credit);
+  void submit(command_record& record, stream_append append, std::vector<timer_change> timers,
+              const command_context& context, writer_credit credit);
   /// Whether the command is a repeat; then it has the answer of the first one. `fingerprint` is set if it has a key.
   bool is_repeat(command_record& record, const entity_type::command& command, const command_view& view,
                  timestamp now, std::uint64_t& fingerprint);

@@ -38,6 +38,26 @@ caf::actor host_directory::find(std::string_view category) const {
   return i == hosts_.end() ? caf::actor{} : i->second;
 }
 
+void host_directory::add_participant(std::string_view name, caf::actor participant) {
+  std::lock_guard guard{mutex_};
+  participants_.insert_or_assign(std::string{name}, std::move(participant));
+}
+
+caf::actor host_directory::find_participant(std::string_view name) const {
+  {
+    std::lock_guard guard{mutex_};
+    if (auto i = participants_.find(std::string{name}); i != participants_.end())
+      return i->second;
+  }
+  return find(name);
+}
+
+void host_directory::clear() {
+  std::lock_guard guard{mutex_};
+  hosts_.clear();
+  participants_.clear();
+}
+
 // -- outcome_list
 
 void outcome_list::on_commit(std::uint64_t ticket, const result<committed>& outcome) noexcept {

@@ -9,16 +9,22 @@
 
 namespace eventcore::internal {
 
-/// The hosts of a node by category: who has entities on a stream. Thread-safe.
+/// The hosts of a node by category, and the other participants of its sagas by name. Thread-safe.
 class host_directory {
 public:
   void add(std::string_view category, caf::actor host);
   /// Empty: there is none.
   caf::actor find(std::string_view category) const;
 
+  void add_participant(std::string_view name, caf::actor participant);
+  /// The participant, else the host of this category. Empty: there is none.
+  caf::actor find_participant(std::string_view name) const;
+  void clear();
+
 private:
   mutable std::mutex mutex_;
   std::unordered_map<std::string, caf::actor> hosts_;
+  std::unordered_map<std::string, caf::actor> participants_;
 };
 
 /// Journal's writer to the commands' actor: outcomes wait to be taken.

@@ -1,0 +1,335 @@
+#include <eventcore/actors/internal/saga_actor.hpp>
+
+#include <eventcore/actors/internal/saga_engine.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace eventcore::internal {
+
+namespace {
+
+constexpr std::size_t max_key_size = 255;
+
+} // namespace
+
+saga_phase to_phase(SagaProgress::Phase phase) noexcept {
+  return static_cast<saga_phase>(phase);
+}
+
+saga_actor::saga_actor(caf::actor_config& config, const saga_type& type, eventcore::journal& journal,
+                       caf::actor sagas, std::shared_ptr<const host_directory> hosts, caf::actor timers,
+                       const saga_options& options)
+    : caf::event_based_actor{config}
+    , type_{type}
+    , journal_{journal}
+    , sagas_{std::move(sagas)}
+    , hosts_{std::move(hosts)}
+    , timers_{std::move(timers)}
+    , options_{options} {
+  options_.max_waking = std::max<std::size_t>(options_.max_waking, 1);
+}
+
+caf::behavior saga_actor::make_behavior() {
+  set_default_handler([](caf::scheduled_actor* self, caf::message_view&) -> caf::result<caf::message> {
+    static_cast<saga_actor*>(self)->on_start(*self->current_mailbox_element());
+    return caf::delegated<caf::message>{};
+  });
+  set_error_handler([](caf::scheduled_actor*, caf::error&) {});
+  set_down_handler([](caf::scheduled_actor*, caf::down_msg&) {});
+  set_exit_handler([](caf::scheduled_actor* self, caf::exit_msg&) { self->quit(); });
+  set_exception_handler([](caf::scheduled_actor* self, std::exception_ptr& thrown) -> caf::error {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const std::exception& e) {
+      spdlog::critical("the sagas of {} end after an unexpected exception: {}",
+                       static_cast<saga_actor*>(self)->type_.category, e.what());
+    } catch (...) {
+      spdlog::critical("the sagas of {} end after an unexpected exception",
+                       static_cast<saga_actor*>(self)->type_.category);
+    }
+    return caf::make_error(caf::exit_reason::unhandled_exception);
+  });
+  send(this, wake_more{});
+  send(timers_, fire_timers{saga_timer_owner(type_.category), caf::actor_cast<caf::actor>(ctrl())});
+  return {
+      [this](const timer_due& due) {
+        auto wake = std::make_unique<WakeSaga>();
+        wake->set_due_us(due.due.time_since_epoch().count());
+        auto id = due.name.substr(std::min(due.name.size(), saga_timer_owner(type_.category).size() + 1));
+        ask_saga({purpose::wake, std::move(id), {}}, std::move(wake));
+      },
+      [this](wake_more) { wake_unfinished(); },
+      [this](const saga_order& order) -> caf::result<saga_phase> {
+        ask_saga({purpose::order, order.id, {}, false, 0, reply_address{*current_mailbox_element()}},
+                 std::unique_ptr<google::protobuf::Message>{[&] {
+                   auto* copy = order.command->New();
+                   copy->CopyFrom(*order.command);
+                   return copy;
+                 }()});
+        return caf::delegated<saga_phase>{};
+      },
+      [this](const get_saga& get) -> caf::result<caf::message> {
+        ask_saga({purpose::inspect, get.id, {}, false, 0, reply_address{*current_mailbox_element()}},
+                 std::make_unique<InspectSaga>());
+        return caf::delegated<caf::message>{};
+      },
+      [this](const await_saga& wait) -> caf::result<saga_phase> {
+        ask_saga({purpose::await, wait.id, {}, false, 0, reply_address{*current_mailbox_element()}},
+                 std::make_unique<InspectSaga>());
+        return caf::delegated<saga_phase>{};
+      },
+      [this](get_stats) {
+        stats_.still_to_wake = to_wake_.size() + waking_;
+        return stats_;
+      },
+      [this](stop_host) {
+        stopping_ = true;
+        quit();
+      },
+  };
+}
+
+caf::invoke_message_result saga_actor::consume(caf::mailbox_element& element) {
+  if (auto known = element.mid.is_response() ? pending_.find(element.mid) : pending_.end();
+      known != pending_.end()) {
+    auto p = std::move(known->second);
+    pending_.erase(known);
+    current_mailbox_element(&element);
+    on_response(std::move(p), element.move_content_to_message());
+    return caf::invoke_message_result::consumed;
+  }
+  return caf::event_based_actor::consume(element);
+}
+
+void saga_actor::ask(const caf::actor& whom, caf::message request, pending p) {
+  auto mid = new_request_id(caf::message_priority::normal);
+  pending_.emplace(mid.response_id(), std::move(p));
+  caf::actor_cast<caf::abstract_actor*>(whom)->enqueue(
+      caf::make_mailbox_element(ctrl(), mid, {}, std::move(request)), context());
+}
+
+void saga_actor::ask_saga(pending p, std::unique_ptr<google::protobuf::Message> command,
+                          command_context context) {
+  auto id = p.id;
+  ask(sagas_, make_command_message(std::move(id), std::move(context), std::move(command)), std::move(p));
+}
+
+void saga_actor::refuse(reply_address to, const error& why) {
+  if (to.is_request())
+    to.deliver(ctrl(), caf::make_message(to_caf_error(why)), context());
+}
+
+const saga_step* saga_actor::step_of(const std::string& name) const {
+  auto i = std::ranges::find(type_.steps, name, &saga_step::name);
+  return i == type_.steps.end() ? nullptr : &*i;
+}
+
+// -- commands
+
+void saga_actor::on_start(caf::mailbox_element& element) {
+  auto content = element.move_content_to_message();
+  reply_address to{element};
+  auto view = view_command(content);
+  if (!view || !view->type || *view->type != typeid(*type_.input))
+    return refuse(std::move(to), make_error(entity_errc::unknown_command,
+                                            "the sagas of " + std::string{type_.category} +
+                                                " are started by (id, " + type_.input->GetTypeName() +
+                                                "), with a command_context between them or not, not by " +
+                                                describe(content)));
+  if (starting_ >= options_.max_starting)
+    return refuse(std::move(to),
+                  make_error(entity_errc::overloaded,
+                             std::to_string(starting_) + " starts of sagas wait already; try again later"));
+  for (auto& step : type_.steps)
+    if (saga_request_key(type_.category, *view->id, step.name, true).size() > max_key_size)
+      return refuse(std::move(to), make_error(entity_errc::invalid_id,
+                                              "the saga's id is too long: the idempotency key of step " +
+                                                  step.name + " would have more than 255 bytes"));
+  auto start = std::make_unique<StartSaga>();
+  start->set_id(*view->id);
+  start->set_input_type(type_.input->GetTypeName());
+  auto& input = *static_cast<const google::protobuf::Message*>(view->command);
+  if (!input.IsInitialized() || !input.SerializeToString(start->mutable_input()))
+    return refuse(std::move(to),
+                  make_error(entity_errc::invalid_command, "the saga's input lacks required fields"));
+  ++starting_;
+  ask_saga({purpose::start, *view->id, {}, false, 0, std::move(to)}, std::move(start),
+           view->context ? *view->context : command_context{});
+}
+
+void saga_actor::wake_unfinished() {
+  while (!all_found_ && to_wake_.empty()) {
+    auto found = list_unfinished_sagas(journal_, type_.category, woken_through_);
+    if (!found) {
+      if (warnings_.admit())
+        spdlog::error("the unfinished sagas of {} cannot be listed: {}; trying again", type_.category,
+                      found.error().message());
+      delayed_send(this, std::chrono::seconds{1}, wake_more{});
+      return;
+    }
+    all_found_ = found->empty();
+    to_wake_.insert(to_wake_.end(), found->begin(), found->end());
+  }
+  while (waking_ < options_.max_waking && !to_wake_.empty()) {
+    ++waking_;
+    ++stats_.resumed;
+    ask_saga({purpose::resume, std::move(to_wake_.front()), {}}, std::make_unique<ResumeSaga>());
+    to_wake_.pop_front();
+  }
+}
+
+// -- responses
+
+void saga_actor::on_response(pending p, caf::message content) {
+  if (p.what == purpose::participant)
+    return on_participant(p, std::move(content));
+  if (p.what == purpose::start)
+    --starting_;
+  if (p.what == purpose::resume) {
+    --waking_;
+    if (to_wake_.empty() && !all_found_)
+      send(this, wake_more{});
+    else
+      wake_unfinished();
+  }
+  auto reply = take_reply(content);
+  if (const auto* orders = dynamic_cast<SagaOrders*>(reply.get())) {
+    on_orders(p, *orders);
+  } else if (const auto* saga = dynamic_cast<SagaProgress*>(reply.get())) {
+    if (p.what == purpose::inspect) {
+      p.to.deliver(ctrl(), make_reply_message(std::move(reply)), context());
+    } else if (saga->phase() == SagaProgress::NOT_STARTED) {
+      refuse(std::move(p.to),
+             make_error(entity_errc::rejected, "there is no saga " + p.id).with_reason("no_such_saga", {}));
+    } else if (is_final(saga->phase()) || saga->phase() == SagaProgress::STUCK) {
+      p.to.deliver(ctrl(), caf::make_message(to_phase(saga->phase())), context());
+    } else {
+      waiting_.emplace(p.id, std::move(p.to));
+    }
+  } else {
+    on_saga_failed(p, std::move(content));
+  }
+}
+
+void saga_actor::on_saga_failed(pending& p, caf::message content) {
+  if (p.to.is_request())
+    return p.to.deliver(ctrl(), std::move(content), context());
+  // Nothing is lost: the saga's timer fires, or fires again.
+  if (content.match_elements<caf::error>())
+    if (warnings_.admit())
+      spdlog::warn("saga {}-{} could not go on, and will be tried again: {}", type_.category, p.id,
+                   from_caf_error(content.get_as<caf::error>(0)).message());
+}
+
+void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
+  auto phase = to_phase(orders.phase());
+  if (p.what == purpose::start && orders.changed())
+    ++stats_.started;
+  if (orders.changed()) {
+    stats_.completed += phase == saga_phase::completed;
+    stats_.compensated += phase == saga_phase::compensated;
+    if (phase == saga_phase::stuck) {
+      ++stats_.stuck;
+      spdlog::error("saga {}-{} is stuck: a compensation failed for good; an operator must retry or skip it",
+                    type_.category, p.id);
+    }
+  }
+  for (auto& order : orders.requests())
+    send_request(p.id, order);
+  if (p.to.is_request())
+    p.to.deliver(ctrl(), caf::make_message(phase), context());
+  if (is_final(orders.phase()) || phase == saga_phase::stuck) {
+    auto [first, last] = waiting_.equal_range(p.id);
+    for (auto i = first; i != last; ++i)
+      i->second.deliver(ctrl(), caf::make_message(phase), context());
+    waiting_.erase(first, last);
+  }
+}
+
+void saga_actor::send_request(const std::string& id, const SagaOrders::Order& order) {
+  const auto* step = step_of(order.step());
+  const auto* prototype = !step ? nullptr : order.undo() ? step->undo_command : step->command;
+  auto& recorded = order.request();
+  auto nothing_happened = [&](const std::string& why) {
+    answered(id, order.step(), order.undo(), order.attempt(), SagaAnswered::NOTHING_HAPPENED, why);
+  };
+  if (!prototype || prototype->GetTypeName() != recorded.type())
+    return nothing_happened("the saga's definition does not know the recorded request " + recorded.type());
+  std::unique_ptr<google::protobuf::Message> command{prototype->New()};
+  if (!command->ParseFromString(recorded.content()))
+    return nothing_happened("the recorded request " + recorded.type() + " does not parse");
+  auto target = hosts_->find_participant(recorded.target());
+  if (!target)
+    return nothing_happened("there is no participant " + recorded.target());
+  ++stats_.requests;
+  command_context context;
+  context.idempotency_key = saga_request_key(type_.category, id, order.step(), order.undo());
+  context.metadata.correlation_id = std::string{type_.category} + '-' + id;
+  context.deadline = clock().now() + step->limit;
+  auto message = recorded.id().empty()
+                     ? make_command_message(std::move(context), std::move(command))
+                     : make_command_message(recorded.id(), std::move(context), std::move(command));
+  ask(target, std::move(message), {purpose::participant, id, order.step(), order.undo(), order.attempt()});
+}
+
+void saga_actor::on_participant(pending& p, caf::message content) {
+  const auto* step = step_of(p.step);
+  if (content.match_elements<caf::error>()) {
+    auto why = from_caf_error(content.get_as<caf::error>(0));
+    auto outcome = step_outcome::in_doubt;
+    try {
+      outcome = step->classify(why);
+    } catch (const std::exception& e) {
+      spdlog::error("classify() of step {} of {} threw: {}; the step is in doubt", p.step, type_.category,
+                    e.what());
+    }
+    return answered(p.id, p.step, p.undo, p.attempt,
+                    outcome == step_outcome::refused            ? SagaAnswered::REFUSED
+                    : outcome == step_outcome::nothing_happened ? SagaAnswered::NOTHING_HAPPENED
+                                                                : SagaAnswered::IN_DOUBT,
+                    why.message());
+  }
+  if (step->confirmed_later && !p.undo)
+    return;
+  auto command = std::make_unique<SagaAnswered>();
+  command->set_step(p.step);
+  command->set_undo(p.undo);
+  command->set_attempt(p.attempt);
+  if (auto reply = p.undo ? nullptr : take_reply(content)) {
+    command->set_reply_type(reply->GetTypeName());
+    reply->SerializePartialToString(command->mutable_reply());
+  } else if (!p.undo && step->reply && !content.empty()) {
+    const auto* type = content.type(0).second; // null for CAF's own types
+    if (content.size() != 1 || !type || *type != typeid(*step->reply))
+      return answered(p.id, p.step, p.undo, p.attempt, SagaAnswered::IN_DOUBT,
+                      "the answer is no " + step->reply->GetTypeName() + " but " + describe(content));
+    command->set_reply_type(step->reply->GetTypeName());
+    static_cast<const google::protobuf::Message*>(content.get(0))
+        ->SerializePartialToString(command->mutable_reply());
+  }
+  ask_saga({purpose::answered, p.id, {}}, std::move(command));
+}
+
+void saga_actor::answered(const std::string& id, const std::string& step, bool undo, std::uint32_t attempt,
+                          SagaAnswered::Outcome outcome, const std::string& why) {
+  auto command = std::make_unique<SagaAnswered>();
+  command->set_step(step);
+  command->set_undo(undo);
+  command->set_attempt(attempt);
+  command->set_outcome(outcome);
+  command->set_why(why);
+  ask_saga({purpose::answered, id, {}}, std::move(command));
+}
+
+void saga_actor::on_exit() {
+  pending_.clear(); // each that waits is answered `outcome_unknown`
+  waiting_.clear();
+  sagas_ = nullptr;
+  timers_ = nullptr;
+  hosts_.reset();
+}
+
+} // namespace eventcore::internal

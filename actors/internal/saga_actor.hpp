@@ -1,0 +1,117 @@
+#pragma once
+
+#include <eventcore/actors/internal/multi_stream_actor.hpp>
+#include <eventcore/actors/internal/timer_actor.hpp>
+#include <eventcore/actors/saga_host.hpp>
+
+#include <eventcore/actors/internal/saga.pb.h>
+
+#include <deque>
+#include <unordered_map>
+
+namespace eventcore::internal {
+
+/// Confirms or fails a step, or operates: passed on to the saga. Answered with `saga_phase`.
+struct saga_order {
+  std::string id;
+  std::shared_ptr<google::protobuf::Message> command;
+};
+
+/// Answered with `SagaProgress`.
+struct get_saga {
+  std::string id;
+};
+
+/// Answered with `saga_phase` when it is final or `stuck`.
+struct await_saga {
+  std::string id;
+};
+
+/// Saga actor to itself: read more of the unfinished sagas.
+struct wake_more {};
+
+} // namespace eventcore::internal
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::saga_phase)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::saga_stats)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::saga_order)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_saga)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::await_saga)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::wake_more)
+
+namespace eventcore::internal {
+
+/// The part of the sagas of a definition that does things: sends what the persistent part has recorded, and tells it what
+/// came back. It keeps nothing that is not in the journal: when it starts, it asks each unfinished saga what is to be sent
+/// (again), and what it loses is found by the saga's timer.
+class saga_actor final : public caf::event_based_actor {
+public:
+  /// `sagas` is the host of the persistent parts; `hosts` knows all targets of the definition's requests.
+  saga_actor(caf::actor_config& config, const saga_type& type, eventcore::journal& journal, caf::actor sagas,
+             std::shared_ptr<const host_directory> hosts, caf::actor timers, const saga_options& options);
+
+  const char* name() const override { return "eventcore.sagas"; }
+
+  caf::invoke_message_result consume(caf::mailbox_element& element) override;
+
+protected:
+  caf::behavior make_behavior() override;
+  void on_exit() override;
+
+private:
+  enum class purpose : std::uint8_t { start, wake, resume, order, inspect, answered, await, participant };
+
+  struct pending {
+    purpose what;
+    std::string id;
+    std::string step; ///< of a participant's request
+    bool undo = false;
+    std::uint32_t attempt = 0;
+    reply_address to{};
+  };
+
+  void on_start(caf::mailbox_element& element);
+  void ask(const caf::actor& whom, caf::message request, pending p);
+  void ask_saga(pending p, std::unique_ptr<google::protobuf::Message> command, command_context context = {});
+  void on_response(pending p, caf::message content);
+  void on_saga_failed(pending& p, caf::message content);
+  void on_orders(pending& p, const SagaOrders& orders);
+  void send_request(const std::string& id, const SagaOrders::Order& order);
+  void on_participant(pending& p, caf::message content);
+  void answered(const std::string& id, const std::string& step, bool undo, std::uint32_t attempt,
+                SagaAnswered::Outcome outcome, const std::string& why);
+  void wake_unfinished();
+  void refuse(reply_address to, const error& why);
+  const saga_step* step_of(const std::string& name) const;
+
+  const saga_type& type_;
+  eventcore::journal& journal_;
+  caf::actor sagas_;
+  std::shared_ptr<const host_directory> hosts_;
+  caf::actor timers_;
+  saga_options options_;
+  std::unordered_map<caf::message_id, pending> pending_;
+  std::unordered_multimap<std::string, reply_address> waiting_; ///< for the end of a saga
+  durable_timer woken_through_{};
+  bool all_found_ = false;
+  std::deque<std::string> to_wake_;
+  std::size_t waking_ = 0;
+  std::size_t starting_ = 0;
+  saga_stats stats_;
+  log_limiter warnings_;
+  bool stopping_ = false;
+};
+
+/// Starts the host of the sagas' persistent parts and what runs them. Throws `std::logic_error` if a target of the
+/// definition's requests is not in `hosts`. The host's actor is returned in `persistent_part`: it is stopped after the sagas.
+saga_handle start_sagas(caf::actor_system& system, journal& journal, const saga_type& type,
+                        std::shared_ptr<const host_directory> hosts, const caf::actor& timers,
+                        const saga_options& options, host_handle& persistent_part,
+                        std::function<timestamp()> now = {});
+
+saga_phase to_phase(SagaProgress::Phase phase) noexcept;
+
+/// The status in the answer to `get_saga`. Throws `std::logic_error` if it is none.
+saga_status status_in(caf::message& answer);
+
+} // namespace eventcore::internal

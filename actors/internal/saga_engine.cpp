@@ -1,0 +1,633 @@
+#include <eventcore/actors/internal/saga_engine.hpp>
+
+#include <eventcore/actors/errc.hpp>
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+
+namespace eventcore {
+
+step_outcome outcome_of(const error& why) {
+  auto code = why.code();
+  for (auto e : {entity_errc::rejected, entity_errc::invalid_id, entity_errc::unknown_command,
+                 entity_errc::key_reused, entity_errc::invalid_command, entity_errc::not_owned})
+    if (code == e)
+      return step_outcome::refused;
+  for (auto e : {entity_errc::overloaded, entity_errc::deadline_exceeded, entity_errc::decider_failed,
+                 entity_errc::recovery_failed, entity_errc::not_persisted, entity_errc::conflict,
+                 entity_errc::stopped})
+    if (code == e)
+      return step_outcome::nothing_happened;
+  return step_outcome::in_doubt;
+}
+
+namespace internal {
+
+namespace {
+
+using step_state = SagaProgress::Step;
+
+step_state& step_of(SagaProgress& saga, const std::string& name) {
+  for (auto& step : *saga.mutable_steps())
+    if (step.name() == name)
+      return step;
+  throw std::runtime_error{"the saga has no step " + name};
+}
+
+/// The timer is set when something is due earlier; it is never set later, but finds that out when it fires: so a saga
+/// whose steps are confirmed in time costs one timer.
+void set_timer(SagaProgress& saga, std::int64_t due) {
+  if (saga.timer_us() == 0 || due < saga.timer_us())
+    saga.set_timer_us(due);
+}
+
+void begin_attempt(SagaProgress& saga, step_state& step, step_state::State state, bool has_request,
+                   const SagaRequest& request, std::int64_t deadline) {
+  if (has_request) {
+    *step.mutable_request() = request;
+    step.set_attempts(0);
+  }
+  step.set_state(state);
+  step.set_attempts(step.attempts() + 1);
+  step.set_due_us(deadline);
+  set_timer(saga, deadline);
+}
+
+bool is_open(const step_state& step) {
+  return step.state() == step_state::REQUESTED || step.state() == step_state::DELAYED ||
+         step.state() == step_state::UNDO_REQUESTED || step.state() == step_state::UNDO_DELAYED;
+}
+
+bool is_delayed(const step_state& step) {
+  return step.state() == step_state::DELAYED || step.state() == step_state::UNDO_DELAYED;
+}
+
+bool is_undo(const step_state& step) {
+  return step.state() == step_state::UNDO_REQUESTED || step.state() == step_state::UNDO_DELAYED;
+}
+
+bool must_be_undone(const step_state& step) {
+  return step.state() == step_state::CONFIRMED || (step.state() == step_state::FAILED && step.in_doubt());
+}
+
+timestamp timestamp_of(std::int64_t us) {
+  return timestamp{std::chrono::microseconds{us}};
+}
+
+const step_state* open_step(const SagaProgress& saga) {
+  auto i = std::ranges::find_if(saga.steps(), is_open);
+  return i == saga.steps().end() ? nullptr : &*i;
+}
+
+} // namespace
+
+std::string saga_timer_owner(std::string_view category) {
+  return "saga." + std::string{category};
+}
+
+std::string saga_timer(std::string_view category, std::string_view id) {
+  return saga_timer_owner(category) + '/' + std::string{id};
+}
+
+std::string saga_request_key(std::string_view category, const std::string& id, const std::string& step,
+                             bool undo) {
+  return std::string{category} + '-' + id + '/' + step + (undo ? "/undo" : "");
+}
+
+bool is_final(SagaProgress::Phase phase) {
+  return phase == SagaProgress::COMPLETED || phase == SagaProgress::COMPENSATED;
+}
+
+// -- the fold
+
+void saga_fold::evolve(state& s, const SagaStarted& e) {
+  s.set_phase(SagaProgress::RUNNING);
+  s.set_id(e.id());
+  s.set_input_type(e.input_type());
+  s.set_input(e.input());
+  for (auto& name : e.steps())
+    s.add_steps()->set_name(name);
+}
+
+void saga_fold::evolve(state& s, const SagaStepRequested& e) {
+  begin_attempt(s, step_of(s, e.step()), step_state::REQUESTED, e.has_request(), e.request(),
+                e.deadline_us());
+}
+
+void saga_fold::evolve(state& s, const SagaStepConfirmed& e) {
+  auto& step = step_of(s, e.step());
+  step.set_state(step_state::CONFIRMED);
+  step.set_reply_type(e.reply_type());
+  step.set_reply(e.reply());
+}
+
+void saga_fold::evolve(state& s, const SagaStepDelayed& e) {
+  auto& step = step_of(s, e.step());
+  step.set_state(step_state::DELAYED);
+  step.set_why(e.why());
+  step.set_in_doubt(step.in_doubt() || e.in_doubt());
+  step.set_due_us(e.retry_at_us());
+  set_timer(s, e.retry_at_us());
+}
+
+void saga_fold::evolve(state& s, const SagaStepFailed& e) {
+  auto& step = step_of(s, e.step());
+  step.set_state(step_state::FAILED);
+  step.set_why(e.why());
+  step.set_in_doubt(step.in_doubt() || e.in_doubt());
+  s.set_phase(SagaProgress::COMPENSATING);
+  s.set_failed_step(e.step());
+  s.set_why(e.why());
+}
+
+void saga_fold::evolve(state& s, const SagaCompensationRequested& e) {
+  begin_attempt(s, step_of(s, e.step()), step_state::UNDO_REQUESTED, e.has_request(), e.request(),
+                e.deadline_us());
+}
+
+void saga_fold::evolve(state& s, const SagaCompensationDelayed& e) {
+  auto& step = step_of(s, e.step());
+  step.set_state(step_state::UNDO_DELAYED);
+  step.set_why(e.why());
+  step.set_due_us(e.retry_at_us());
+  set_timer(s, e.retry_at_us());
+}
+
+void saga_fold::evolve(state& s, const SagaStepCompensated& e) {
+  step_of(s, e.step()).set_state(step_state::UNDONE);
+}
+
+void saga_fold::evolve(state& s, const SagaCompensationFailed& e) {
+  auto& step = step_of(s, e.step());
+  step.set_state(step_state::UNDO_FAILED);
+  step.set_why(e.why());
+  s.set_phase(SagaProgress::STUCK);
+  s.set_timer_us(never_us);
+}
+
+void saga_fold::evolve(state& s, const SagaOperated& e) {
+  if (e.action() == SagaOperated::ABORT) {
+    for (auto& step : *s.mutable_steps())
+      if (is_open(step)) {
+        step.set_state(step_state::FAILED);
+        step.set_in_doubt(true);
+        s.set_failed_step(step.name());
+      }
+    s.set_phase(SagaProgress::COMPENSATING);
+    s.set_why(e.why());
+    return;
+  }
+  for (auto& step : *s.mutable_steps())
+    if (step.state() == step_state::UNDO_FAILED) {
+      if (e.action() == SagaOperated::SKIP) {
+        step.set_state(step_state::UNDONE);
+      } else {
+        // As before its compensation began: it is confirmed, or in doubt.
+        step.set_state(step_state::FAILED);
+        step.set_in_doubt(true);
+      }
+      s.set_phase(SagaProgress::COMPENSATING);
+    } else if (e.action() == SagaOperated::RETRY && is_delayed(step)) {
+      step.set_due_us(0);
+    }
+}
+
+void saga_fold::evolve(state& s, const SagaWoken& e) {
+  s.set_timer_us(e.next_us());
+}
+
+void saga_fold::evolve(state& s, const SagaCompleted&) {
+  s.set_phase(SagaProgress::COMPLETED);
+  s.set_timer_us(0);
+}
+
+void saga_fold::evolve(state& s, const SagaCompensated&) {
+  s.set_phase(SagaProgress::COMPENSATED);
+  s.set_timer_us(0);
+}
+
+std::optional<rejection> check_operation(const SagaProgress& saga, SagaOperated::Action action) {
+  auto no = [](std::string code, std::string text) { return rejection{std::move(code), std::move(text), {}}; };
+  if (saga.phase() == SagaProgress::NOT_STARTED)
+    return no("no_such_saga", "there is no saga of this id");
+  if (is_final(saga.phase()))
+    return no("saga_is_final", "the saga has ended: " + SagaProgress::Phase_Name(saga.phase()));
+  const auto* open = open_step(saga);
+  switch (action) {
+    case SagaOperated::RETRY:
+      if (saga.phase() != SagaProgress::STUCK && !(open && is_delayed(*open)))
+        return no("nothing_to_retry", "the saga is neither stuck nor waits before a retry");
+      return std::nullopt;
+    case SagaOperated::SKIP:
+      if (saga.phase() != SagaProgress::STUCK)
+        return no("nothing_to_skip", "only the compensation that a stuck saga cannot do can be skipped");
+      return std::nullopt;
+    case SagaOperated::ABORT:
+      if (saga.phase() != SagaProgress::RUNNING)
+        return no("already_compensating", "the saga is being compensated already; if it is stuck: retry or skip");
+      return std::nullopt;
+    default:
+      return no("unknown_action", "an operator retries, skips or aborts");
+  }
+}
+
+// -- decisions
+
+namespace {
+
+class data_view final : public saga_data {
+public:
+  data_view(const saga_type& type, const SagaProgress& saga)
+      : saga_{saga}
+      , input_{type.input->New()} {
+    if (!input_->ParseFromString(saga.input()))
+      throw std::runtime_error{"the saga's input does not parse as " + type.input->GetTypeName()};
+  }
+
+  const google::protobuf::Message& input() const override { return *input_; }
+
+  void read_reply(std::string_view name, google::protobuf::Message& reply) const override {
+    for (auto& step : saga_.steps())
+      if (step.name() == name && !step.reply_type().empty()) {
+        if (step.reply_type() != reply.GetTypeName() || !reply.ParseFromString(step.reply()))
+          throw std::logic_error{"step " + step.name() + " replied with " + step.reply_type() + ", not with " +
+                                 reply.GetTypeName()};
+        return;
+      }
+    throw std::logic_error{"step " + std::string{name} + " has no reply (yet)"};
+  }
+
+private:
+  const SagaProgress& saga_;
+  std::unique_ptr<google::protobuf::Message> input_;
+};
+
+/// Decides one command: each event is evolved at once, and the next one follows from the state.
+class saga_decider {
+public:
+  saga_decider(const saga_type& type, SagaProgress& saga, const command_context& context, bool& evolving)
+      : type_{type}
+      , saga_{saga}
+      , now_{context.now}
+      , evolving_{evolving} {}
+
+  void on(const StartSaga& c);
+  void on(const SagaAnswered& c);
+  void on(const WakeSaga& c);
+  void on(const ResumeSaga&);
+  void on(const OperateSaga& c);
+
+  decision finish() && {
+    orders_->set_phase(saga_.phase());
+    orders_->set_changed(!decided_.events.empty());
+    decided_.stop = is_final(saga_.phase());
+    if (!decided_.rejected)
+      decided_.reply = std::move(orders_);
+    return std::move(decided_);
+  }
+
+private:
+  template <class Event>
+  void emit(const Event& event) {
+    evolving_ = true;
+    decided_.events.push_back(serialise(event));
+    saga_fold::evolve(saga_, event);
+  }
+
+  void advance();
+  void go_forward();
+  void go_back();
+  void attempt(step_state& step, bool undo, const saga_step* definition, const SagaRequest* request);
+  void attempt_again(step_state& step);
+  void on_failure(step_state& step, SagaAnswered::Outcome outcome, const std::string& why);
+  void order(const step_state& step);
+  std::int64_t in(std::chrono::milliseconds time) const {
+    return (now_ + time).time_since_epoch().count();
+  }
+  std::int64_t retry_at(const step_state& step, const retry_policy& policy) const;
+  const saga_step* definition_of(const std::string& name) const {
+    auto i = std::ranges::find(type_.steps, name, &saga_step::name);
+    return i == type_.steps.end() ? nullptr : &*i;
+  }
+  std::unique_ptr<SagaRequest> make(const saga_step& definition, bool undo, std::string& why) const;
+
+  const saga_type& type_;
+  SagaProgress& saga_;
+  timestamp now_;
+  bool& evolving_;
+  decision decided_;
+  std::unique_ptr<SagaOrders> orders_ = std::make_unique<SagaOrders>();
+};
+
+void saga_decider::on(const StartSaga& c) {
+  if (saga_.phase() != SagaProgress::NOT_STARTED) {
+    if (saga_.input_type() != c.input_type() || saga_.input() != c.input())
+      decided_.rejected = rejection{"already_started", "the saga was started with another input before", {}};
+    return;
+  }
+  SagaStarted e;
+  e.set_id(c.id());
+  e.set_input_type(c.input_type());
+  e.set_input(c.input());
+  for (auto& step : type_.steps)
+    e.add_steps(step.name);
+  emit(e);
+  advance();
+}
+
+void saga_decider::on(const SagaAnswered& c) {
+  auto step = std::ranges::find(*saga_.mutable_steps(), c.step(), [](auto& s) -> auto& { return s.name(); });
+  if (step == saga_.mutable_steps()->end() || !is_open(*step) || is_undo(*step) != c.undo()) {
+    if (c.must_be_open())
+      decided_.rejected = rejection{
+          "step_not_open", saga_.phase() == SagaProgress::NOT_STARTED ? "there is no saga of this id"
+                                                                      : "step " + c.step() + " is not open",
+          {}};
+    return;
+  }
+  if (c.outcome() == SagaAnswered::CONFIRMED) {
+    if (c.undo()) {
+      SagaStepCompensated e;
+      e.set_step(c.step());
+      emit(e);
+    } else {
+      SagaStepConfirmed e;
+      e.set_step(c.step());
+      e.set_reply_type(c.reply_type());
+      e.set_reply(c.reply());
+      emit(e);
+    }
+    return advance();
+  }
+  // What becomes of an attempt that was given up is no news.
+  if (c.attempt() != 0 && (c.attempt() != step->attempts() || is_delayed(*step)))
+    return;
+  on_failure(*step, c.outcome(), c.why());
+}
+
+void saga_decider::on_failure(step_state& step, SagaAnswered::Outcome outcome, const std::string& why) {
+  const auto* definition = definition_of(step.name());
+  auto undo = is_undo(step);
+  retry_policy none{0, {}, {}};
+  auto& policy = !definition ? none : undo ? definition->undo_retries : definition->retries;
+  auto again = outcome != SagaAnswered::REFUSED && step.attempts() <= policy.retries;
+  auto in_doubt = outcome == SagaAnswered::IN_DOUBT;
+  auto fill = [&](auto e) {
+    e.set_step(step.name());
+    e.set_why(why);
+    if constexpr (requires { e.set_in_doubt(in_doubt); })
+      e.set_in_doubt(in_doubt);
+    if constexpr (requires { e.set_retry_at_us(0); })
+      e.set_retry_at_us(retry_at(step, policy));
+    emit(e);
+  };
+  if (again && undo)
+    fill(SagaCompensationDelayed{});
+  else if (again)
+    fill(SagaStepDelayed{});
+  else if (undo)
+    fill(SagaCompensationFailed{});
+  else
+    fill(SagaStepFailed{});
+  advance();
+}
+
+void saga_decider::on(const WakeSaga& c) {
+  if (c.due_us() != saga_.timer_us()) {
+    // Of an earlier life of the timer: it only has to go.
+    decided_.timers.push_back({saga_timer(type_.category, saga_.id()), timestamp_of(c.due_us()), {}});
+    return;
+  }
+  now_ = std::max(now_, timestamp_of(c.due_us()));
+  auto now = now_.time_since_epoch().count();
+  const auto* found = open_step(saga_);
+  SagaWoken e;
+  if (found && found->due_us() > now)
+    e.set_next_us(found->due_us());
+  emit(e);
+  if (!found || found->due_us() > now)
+    return advance();
+  auto& step = step_of(saga_, found->name());
+  if (is_delayed(step))
+    attempt_again(step);
+  else
+    on_failure(step, SagaAnswered::IN_DOUBT, "no answer came within the time limit");
+}
+
+void saga_decider::on(const ResumeSaga&) {
+  if (saga_.phase() == SagaProgress::NOT_STARTED)
+    return;
+  if (const auto* open = open_step(saga_)) {
+    if (!is_delayed(*open))
+      order(*open);
+    else if (open->due_us() == 0) // an operator wants it now
+      attempt_again(step_of(saga_, open->name()));
+    return;
+  }
+  advance();
+}
+
+void saga_decider::on(const OperateSaga& c) {
+  if ((decided_.rejected = check_operation(saga_, c.action())))
+    return;
+  SagaOperated e;
+  e.set_action(c.action());
+  e.set_why(c.why());
+  emit(e);
+  if (const auto* open = open_step(saga_))
+    attempt_again(step_of(saga_, open->name()));
+  else
+    advance();
+}
+
+void saga_decider::advance() {
+  if (saga_.phase() == SagaProgress::RUNNING)
+    go_forward();
+  // What fails without having been requested turns the saga around at once.
+  if (saga_.phase() == SagaProgress::COMPENSATING)
+    go_back();
+}
+
+void saga_decider::go_forward() {
+  for (auto& step : *saga_.mutable_steps()) {
+    if (step.state() == step_state::CONFIRMED)
+      continue;
+    if (step.state() != step_state::WAITING)
+      return;
+    const auto* definition = definition_of(step.name());
+    std::string why = "the saga's definition has no step of this name any more";
+    auto request = definition ? make(*definition, false, why) : nullptr;
+    if (request)
+      return attempt(step, false, definition, request.get());
+    SagaStepFailed e;
+    e.set_step(step.name());
+    e.set_why(why);
+    return emit(e);
+  }
+  emit(SagaCompleted{});
+}
+
+void saga_decider::go_back() {
+  for (auto i = saga_.steps_size() - 1; i >= 0; --i) {
+    auto& step = *saga_.mutable_steps(i);
+    if (is_open(step))
+      return;
+    if (!must_be_undone(step))
+      continue;
+    const auto* definition = definition_of(step.name());
+    if (definition && !definition->compensation) {
+      SagaStepCompensated e;
+      e.set_step(step.name());
+      emit(e);
+      continue;
+    }
+    std::string why = "the saga's definition has no step of this name any more";
+    auto request = definition ? make(*definition, true, why) : nullptr;
+    if (request)
+      return attempt(step, true, definition, request.get());
+    SagaCompensationFailed e;
+    e.set_step(step.name());
+    e.set_why(why);
+    return emit(e);
+  }
+  emit(SagaCompensated{});
+}
+
+void saga_decider::attempt(step_state& step, bool undo, const saga_step* definition,
+                           const SagaRequest* request) {
+  auto fill = [&](auto e) {
+    e.set_step(step.name());
+    if (request)
+      *e.mutable_request() = *request;
+    e.set_deadline_us(in(definition ? definition->limit : std::chrono::milliseconds{1'000}));
+    emit(e);
+  };
+  if (undo)
+    fill(SagaCompensationRequested{});
+  else
+    fill(SagaStepRequested{});
+  order(step);
+}
+
+void saga_decider::attempt_again(step_state& step) {
+  attempt(step, is_undo(step), definition_of(step.name()), nullptr);
+}
+
+void saga_decider::order(const step_state& step) {
+  auto* order = orders_->add_requests();
+  order->set_step(step.name());
+  order->set_undo(is_undo(step));
+  order->set_attempt(step.attempts());
+  *order->mutable_request() = step.request();
+}
+
+std::int64_t saga_decider::retry_at(const step_state& step, const retry_policy& policy) const {
+  auto pause = std::chrono::microseconds{policy.backoff};
+  for (std::uint32_t i = 1; i < step.attempts() && pause < policy.max_backoff; ++i)
+    pause *= 2;
+  pause = std::min(pause, std::chrono::microseconds{policy.max_backoff});
+  auto dice = saga_.id() + '/' + step.name();
+  pause -= pause * static_cast<std::int64_t>(XXH3_64bits_withSeed(dice.data(), dice.size(), step.attempts()) % 1'000) /
+           2'000;
+  return (now_ + pause).time_since_epoch().count();
+}
+
+std::unique_ptr<SagaRequest> saga_decider::make(const saga_step& definition, bool undo,
+                                                std::string& why) const {
+  try {
+    data_view data{type_, saga_};
+    auto made = undo ? definition.compensation(data) : definition.request(data);
+    auto request = std::make_unique<SagaRequest>();
+    request->set_target(made.target);
+    request->set_id(made.id);
+    request->set_type(made.command->GetTypeName());
+    if (!made.command->SerializeToString(request->mutable_content()))
+      throw std::runtime_error{"it lacks required fields"};
+    return request;
+  } catch (const std::exception& e) {
+    why = std::string{"the request cannot be made: "} + e.what();
+  } catch (...) {
+    why = "the request cannot be made: something that is no std::exception was thrown";
+  }
+  return nullptr;
+}
+
+template <class Command>
+bool try_on(saga_decider& decider, const google::protobuf::Message& command) {
+  const auto* typed = dynamic_cast<const Command*>(&command);
+  if (typed)
+    decider.on(*typed);
+  return typed != nullptr;
+}
+
+template <class Command>
+entity_type::command command_row(const google::protobuf::Message* reply, saga_decide_function decide) {
+  return {&Command::default_instance(), &typeid(Command), reply, decide};
+}
+
+} // namespace
+
+decision decide_saga(const saga_type& type, void* state, const google::protobuf::Message& command,
+                     const command_context& context, bool& evolving) {
+  evolving = false;
+  auto& saga = *static_cast<SagaProgress*>(state);
+  if (typeid(command) == typeid(InspectSaga)) {
+    decision d;
+    d.reply = std::make_unique<SagaProgress>(saga);
+    return d;
+  }
+  auto timer = saga.timer_us();
+  saga_decider decider{type, saga, context, evolving};
+  static_cast<void>(try_on<SagaAnswered>(decider, command) || try_on<StartSaga>(decider, command) ||
+                    try_on<WakeSaga>(decider, command) || try_on<ResumeSaga>(decider, command) ||
+                    try_on<OperateSaga>(decider, command));
+  auto decided = std::move(decider).finish();
+  if (saga.timer_us() != timer)
+    decided.timers.push_back(
+        {saga_timer(type.category, saga.id()), timestamp_of(timer), timestamp_of(saga.timer_us())});
+  return decided;
+}
+
+void complete_saga(saga_type& type, std::span<entity_type::command> rows, saga_decide_function decide) {
+  std::string wrong;
+  auto complain = [&](const std::string& text) { wrong += (wrong.empty() ? "" : "; ") + text; };
+  if (type.steps.empty())
+    complain("it has no steps");
+  std::set<std::string> names;
+  for (auto& step : type.steps) {
+    auto name = "step \"" + step.name + '"';
+    if (step.name.empty() || step.name.size() > 64 || step.name.find('/') != std::string::npos)
+      complain("the name of " + name + " has not 1 to 64 bytes without a slash");
+    if (!names.insert(step.name).second)
+      complain(name + " is there twice");
+    if (!step.request)
+      complain(name + " has no request");
+    if (step.limit <= std::chrono::milliseconds::zero())
+      complain(name + " has no time limit: within(...)");
+    for (auto* policy : {&step.retries, &step.undo_retries})
+      if (policy->backoff < std::chrono::milliseconds::zero() || policy->max_backoff < policy->backoff)
+        complain(name + " has a retry policy with a negative pause, or with one above the largest");
+    if (!step.classify)
+      complain(name + " has an empty function for classify(...)");
+  }
+  if (!wrong.empty())
+    throw std::logic_error{"eventcore: the saga " + std::string{type.category} + " cannot run: " + wrong};
+  static fold_table<saga_fold> table;
+  static_cast<fold_type&>(type.entity) = table.type;
+  type.entity.category = type.category;
+  auto* orders = &SagaOrders::default_instance();
+  auto row = rows.begin();
+  *row++ = command_row<StartSaga>(orders, decide);
+  *row++ = command_row<SagaAnswered>(orders, decide);
+  *row++ = command_row<WakeSaga>(orders, decide);
+  *row++ = command_row<ResumeSaga>(orders, decide);
+  *row++ = command_row<OperateSaga>(orders, decide);
+  *row++ = command_row<InspectSaga>(&SagaProgress::default_instance(), decide);
+  type.entity.commands = rows;
+}
+
+} // namespace internal
+} // namespace eventcore
