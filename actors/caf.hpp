@@ -40,10 +40,17 @@ namespace eventcore {
 /// To a breaker's actor. Answered with `breaker_stats`.
 struct get_breaker_stats {};
 
+/// To the actor that runs sagas. Answered with `saga_phase` when this one is in a final phase, or stuck.
+struct await_saga {
+  std::string id;
+};
+
 } // namespace eventcore
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::breaker_stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::get_breaker_stats)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::saga_phase)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::await_saga)
 
 namespace eventcore {
 

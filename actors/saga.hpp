@@ -73,8 +73,7 @@ auto call_request(const F& f, const saga_data& data) {
 }
 
 template <class Input, class F>
-using requested =
-    decltype(call_request<Input>(std::declval<const F&>(), std::declval<const saga_data&>()));
+using requested = decltype(call_request<Input>(std::declval<const F&>(), std::declval<const saga_data&>()));
 
 template <class Input, class F>
 saga_step::request_function make_request(std::string target, F f) {

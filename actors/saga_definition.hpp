@@ -29,7 +29,7 @@ struct retry_policy {
 enum class step_outcome : std::uint8_t {
   refused,          ///< it said no: the step has failed for good, and has had no effect
   nothing_happened, ///< worth another attempt
-  in_doubt,         ///< it may have had its effect: another attempt with the same key, and compensation after the last one
+  in_doubt, ///< it may have had its effect: another attempt with the same key, and compensation after the last one
 };
 
 /// The default: rejections and commands that can never succeed are `refused`, what is documented to have had no effect is
@@ -62,7 +62,8 @@ struct saga_step {
   std::string name;
   std::string target;
   const google::protobuf::Message* command = nullptr; ///< prototype of the request's command
-  const google::protobuf::Message* reply = nullptr;   ///< of a participant that is no host; null: it is not kept
+  const google::protobuf::Message* reply =
+      nullptr; ///< of a participant that is no host; null: it is not kept
   request_function request;
   std::string undo_target;
   const google::protobuf::Message* undo_command = nullptr;

@@ -46,7 +46,8 @@ enum class saga_action : std::uint8_t {
 struct saga_status {
   struct step {
     std::string name;
-    std::string state; ///< waiting, requested, delayed, confirmed, failed, undo_requested, undo_delayed, undone, undo_failed
+    std::string
+        state; ///< waiting, requested, delayed, confirmed, failed, undo_requested, undo_delayed, undone, undo_failed
     std::uint32_t attempts = 0; ///< of what was requested last
     bool in_doubt = false;
     std::string why; ///< the last failure

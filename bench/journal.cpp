@@ -56,8 +56,9 @@ private:
   std::atomic<std::uint64_t> failed_{0};
 };
 
-/// Appends to streams at random, in commits of `events` events for as many streams, and keeps the queue full.
-figure append(run_context& context, std::size_t events) {
+/// Appends to streams at random, in commits of `events` events for as many streams and of `timers` timers, and keeps the
+/// queue full. Measures events; the journal's own figures are left in `context` where there are no timers.
+figure append(run_context& context, std::size_t events, std::size_t timers = 0) {
   auto journal = open_or_throw(context.dir, waiting / events);
   std::vector<eventcore::stream_id> streams;
   for (std::size_t i = 0; i < stream_count; ++i)
@@ -94,6 +95,11 @@ figure append(run_context& context, std::size_t events) {
     // A prime step: no stream twice in one commit.
     for (std::size_t i = 0; i < events; ++i)
       c.appends.push_back(append_to((at + i * 7'919) % stream_count));
+    for (std::size_t i = 0; i < timers; ++i)
+      c.timers.push_back({"bench/" + std::to_string(submitted * timers + i),
+                          {},
+                          eventcore::timestamp{std::chrono::hours{1'000'000}} +
+                              std::chrono::microseconds{random() % 1'800'000'000u}});
     listener->sent()[submitted % (2 * waiting)] = steady::now();
     journal->submit(std::move(c), *std::move(credit), listener, submitted);
     ++submitted;
@@ -103,8 +109,12 @@ figure append(run_context& context, std::size_t events) {
   auto seconds = seconds_since(start);
   auto after = journal->stats();
   auto written = after.events - before.events;
-  context.batch_events = std::max<std::uint64_t>(1, written / (after.transactions - before.transactions));
-  context.record_bytes = (after.event_bytes - before.event_bytes) / std::max<std::uint64_t>(1, written) + 20;
+  const auto batch_events = std::max<std::uint64_t>(1, written / (after.transactions - before.transactions));
+  if (timers == 0) {
+    context.batch_events = batch_events;
+    context.record_bytes =
+        (after.event_bytes - before.event_bytes) / std::max<std::uint64_t>(1, written) + 20;
+  }
   figure f;
   f.value = static_cast<double>(written) / seconds;
   f.p50_us = listener->times().percentile(0.50);
@@ -114,7 +124,9 @@ figure append(run_context& context, std::size_t events) {
   f.note += "events/s; fsync; commits of " + std::to_string(events) +
             " events for as many streams, exact versions, 100,000 streams at random, 200-byte payloads, "
             "queue full; " +
-            std::to_string(context.batch_events) + " events a transaction";
+            std::to_string(batch_events) + " events a transaction";
+  if (timers > 0)
+    f.note += "; as many timers, due at random within half an hour";
   return f;
 }
 
@@ -126,6 +138,10 @@ figure journal_append_single(run_context& context) {
 
 figure journal_append(run_context& context) {
   return append(context, 16);
+}
+
+figure timers_set(run_context& context) {
+  return append(context, 16, 16);
 }
 
 void write_million_events_and_die(const std::filesystem::path& dir) {

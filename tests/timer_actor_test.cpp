@@ -109,6 +109,14 @@ BOOST_AUTO_TEST_CASE(a_timer_that_is_due_already_fires_at_once) {
   BOOST_TEST((take() == names{"a/1"}));
 }
 
+BOOST_AUTO_TEST_CASE(a_timer_that_is_set_for_the_past_fires_alone) {
+  set("a/2", 2s);
+  pass(2s);
+  BOOST_TEST((take() == names{"a/2"}));
+  set("a/1", 1s);
+  BOOST_TEST((take() == names{"a/1"}));
+}
+
 BOOST_AUTO_TEST_CASE(a_timer_set_during_a_sleep_fires_in_time) {
   set("a/late", 900ms);
   set("a/early", 300ms);
@@ -248,6 +256,27 @@ BOOST_AUTO_TEST_CASE(many_timers_at_once_are_handed_out_in_bounds) {
     pass(200ms);
   }
   BOOST_TEST(fired.size() == count);
+}
+
+BOOST_AUTO_TEST_CASE(timers_set_before_those_in_hand_fire_next) {
+  start_actor({.max_outstanding = 2, .chunk = 4});
+  own("a");
+  set("a/8", 1s);
+  set("a/9", 1s);
+  pass(1s);
+  BOOST_TEST((take() == names{"a/8", "a/9"}));
+  std::vector<timer_change> earlier;
+  for (char c = '0'; c <= '9'; ++c)
+    earlier.push_back({std::string{"a/0"} + c, {}, start + 1s});
+  write(std::move(earlier));
+  pass(9'999ms);
+  BOOST_TEST(fired.empty());
+  pass(1ms);
+  BOOST_TEST((take() == names{"a/8", "a/9"}));
+  cancel("a/8", 1s);
+  cancel("a/9", 1s);
+  pass(1s);
+  BOOST_TEST((take() == names{"a/00", "a/01"}));
 }
 
 BOOST_AUTO_TEST_CASE(timers_of_others_at_the_same_time_do_not_hide_an_answer) {

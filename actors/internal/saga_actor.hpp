@@ -22,21 +22,14 @@ struct get_saga {
   std::string id;
 };
 
-/// Answered with `saga_phase` when it is final or `stuck`.
-struct await_saga {
-  std::string id;
-};
-
 /// Saga actor to itself: read more of the unfinished sagas.
 struct wake_more {};
 
 } // namespace eventcore::internal
 
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::saga_phase)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::saga_stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::saga_order)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_saga)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::await_saga)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::wake_more)
 
 namespace eventcore::internal {
