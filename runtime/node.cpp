@@ -2,7 +2,8 @@
 
 #include <eventcore/actors/internal/host_actor.hpp>
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
-#include <eventcore/actors/internal/saga_actor.hpp>
+#include <eventcore/actors/internal/start_sagas.hpp>
+#include <eventcore/actors/internal/timer_actor.hpp>
 
 #include <CLI/CLI.hpp>
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
+#include <eventcore/actors/internal/start_sagas.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
 #include <eventcore/actors/saga_host.hpp>
 
@@ -94,13 +95,6 @@ private:
   log_limiter warnings_;
   bool stopping_ = false;
 };
-
-/// Starts the host of the sagas' persistent parts and what runs them. Throws `std::logic_error` if a target of the
-/// definition's requests is not in `hosts`. The host's actor is returned in `persistent_part`: it is stopped after the sagas.
-saga_handle start_sagas(caf::actor_system& system, journal& journal, const saga_type& type,
-                        std::shared_ptr<const host_directory> hosts, const caf::actor& timers,
-                        const saga_options& options, host_handle& persistent_part,
-                        std::function<timestamp()> now = {});
 
 saga_phase to_phase(SagaProgress::Phase phase) noexcept;
 

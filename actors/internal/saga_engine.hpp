@@ -28,10 +28,10 @@ bool is_final(SagaProgress::Phase phase);
 struct saga_fold {
   using state = SagaProgress;
   static constexpr std::string_view category = "saga"; // replaced by the saga's own
-  using events = eventcore::events<SagaStarted, SagaStepRequested, SagaStepConfirmed, SagaStepDelayed,
-                                   SagaStepFailed, SagaCompensationRequested, SagaCompensationDelayed,
-                                   SagaStepCompensated, SagaCompensationFailed, SagaOperated, SagaWoken,
-                                   SagaCompleted, SagaCompensated>;
+  using events =
+      eventcore::events<SagaStarted, SagaStepRequested, SagaStepConfirmed, SagaStepDelayed, SagaStepFailed,
+                        SagaCompensationRequested, SagaCompensationDelayed, SagaStepCompensated,
+                        SagaCompensationFailed, SagaOperated, SagaWoken, SagaCompleted, SagaCompensated>;
 
   static void evolve(state& s, const SagaStarted& e);
   static void evolve(state& s, const SagaStepRequested& e);
