@@ -2,6 +2,7 @@
 
 #include <eventcore/actors/internal/ask.hpp>
 #include <eventcore/actors/internal/breaker_actor.hpp>
+#include <eventcore/actors/internal/error_categories.hpp>
 #include <eventcore/persistence/errc.hpp>
 
 #include <array>
@@ -63,11 +64,13 @@ std::optional<std::chrono::milliseconds> retry_after(const error& e) {
 std::optional<std::error_code> cause_of(const error& e) {
   if (e.code() != breaker_errc::operation_failed)
     return std::nullopt;
-  if (auto value = parse<int>(e.details()))
-    for (auto* known : {&entity_category(), &journal_category(), &breaker_category(),
-                        &std::generic_category(), &std::system_category()})
+  if (auto value = parse<int>(e.details())) {
+    if (const auto* known = internal::find_error_category(e.reason()))
+      return std::error_code{*value, *known->category};
+    for (auto* known : {&std::generic_category(), &std::system_category()})
       if (e.reason() == known->name())
         return std::error_code{*value, *known};
+  }
   return std::nullopt;
 }
 

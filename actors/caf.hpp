@@ -85,6 +85,10 @@ inline constexpr caf::atom_value entity_error_atom = caf::atom("entity");
 inline constexpr caf::atom_value journal_error_atom = caf::atom("journal");
 inline constexpr caf::atom_value breaker_error_atom = caf::atom("breaker");
 
+/// Makes the two functions below carry the errors of a further category, whose CAF category is `atom`. At most 12 of them. To
+/// be called before the first such error is made; again changes nothing. Thread-safe.
+void register_error_category(caf::atom_value atom, const std::error_category& category);
+
 caf::error to_caf_error(const error& e);
 
 /// The inverse of `to_caf_error`. CAF's own errors become: `outcome_unknown` for a time-out, `stopped` for a

@@ -2,6 +2,7 @@
 
 #include <eventcore/actors/caf.hpp>
 #include <eventcore/actors/internal/ask.hpp>
+#include <eventcore/actors/internal/error_categories.hpp>
 #include <eventcore/actors/internal/host_actor.hpp>
 
 namespace eventcore {
@@ -42,21 +43,14 @@ caf::actor actor_of(const host_handle& host) {
 }
 
 caf::error to_caf_error(const error& e) {
-  const auto& category = e.code().category();
-  auto atom = category == journal_category()   ? journal_error_atom
-              : category == breaker_category() ? breaker_error_atom
-                                               : entity_error_atom;
-  return caf::error{static_cast<std::uint8_t>(e.code().value()), atom,
+  const auto* known = internal::find_error_category(e.code().category());
+  return caf::error{static_cast<std::uint8_t>(e.code().value()), known ? known->atom : entity_error_atom,
                     caf::make_message(e.message(), e.reason(), e.details())};
 }
 
 error from_caf_error(const caf::error& e) {
-  const std::error_category* category = e.category() == entity_error_atom    ? &entity_category()
-                                        : e.category() == journal_error_atom ? &journal_category()
-                                        : e.category() == breaker_error_atom ? &breaker_category()
-                                                                             : nullptr;
-  if (category) {
-    std::error_code code{e.code(), *category};
+  if (const auto* known = internal::find_error_category(e.category())) {
+    std::error_code code{e.code(), *known->category};
     const auto& context = e.context();
     if (!context.match_elements<std::string, std::string, std::string>())
       return {code, {}};

@@ -12,6 +12,10 @@ install(FILES
   "${PROJECT_SOURCE_DIR}/persistence/options.proto"
   "${PROJECT_BINARY_DIR}/generated_public/eventcore/persistence/options.pb.h"
   DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/eventcore/persistence")
+install(FILES
+  "${PROJECT_SOURCE_DIR}/runtime/http.proto"
+  "${PROJECT_BINARY_DIR}/generated_public/eventcore/runtime/http.pb.h"
+  DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/eventcore/runtime")
 
 install(TARGETS eventcore_persistence eventcore_actors eventcore_runtime EXPORT eventcore
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <eventcore/actors/saga.hpp>
+
+#include "shop.pb.h"
+
+#include <string_view>
+
+namespace shop {
+
+/// Where the saga's requests go. It does not know what stands behind a name: entities, a multi-stream decider, a service that
+/// speaks HTTP.
+namespace participants {
+inline constexpr std::string_view orders = "orders";
+inline constexpr std::string_view payment_gateway = "payment_gateway";
+inline constexpr std::string_view inventory = "inventory";
+inline constexpr std::string_view shipping = "shipping";
+} // namespace participants
+
+/// The way of an order through four services, and back if one of them fails. The saga's id is the order's.
+struct order_saga : eventcore::saga<order_saga> {
+  static constexpr std::string_view category = "order_saga";
+  using input = PlaceOrder;
+
+  static void define(definition<input>& saga);
+};
+
+} // namespace shop
