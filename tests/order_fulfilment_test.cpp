@@ -166,7 +166,7 @@ BOOST_AUTO_TEST_CASE(an_order_is_cancelled_once_also_before_it_is_created) {
       .then_reply(order_in(Order::CANCELLED, 1'000));
   given<order>(created(c, 1'000), OrderCancelled{})
       .when(CancelOrder{})
-      .then()
+      .then_no_events()
       .then_reply(order_in(Order::CANCELLED, 1'000));
   given<order>().when(CancelOrder{}).then(OrderCancelled{}).then_reply(order_in(Order::CANCELLED, 0));
   given<order>(OrderCancelled{}).when(c).then_rejected("cancelled");
@@ -208,7 +208,7 @@ BOOST_AUTO_TEST_CASE(items_are_released_once_also_before_they_are_reserved) {
       .then_reply(reservation_in(Reservation::RELEASED));
   given_streams<inventory>(on<reservation>("o-1", ItemsReserved{}, ItemsReleased{}))
       .when(release)
-      .then()
+      .then_no_events()
       .then_reply(reservation_in(Reservation::RELEASED));
   given_streams<inventory>(on<stock>("mug", received(3)))
       .when(release)
@@ -240,7 +240,7 @@ BOOST_AUTO_TEST_CASE(a_payment_is_taken_once_and_cancelled_once) {
       .when(CancelPayment{})
       .then(payment_cancelled(500))
       .then_reply(payment_in(Payment::CANCELLED, 500));
-  given<payment>(taken(500), payment_cancelled(500)).when(CancelPayment{}).then();
+  given<payment>(taken(500), payment_cancelled(500)).when(CancelPayment{}).then_no_events();
   given<payment>(taken(500), payment_cancelled(500)).when(take(500)).then_rejected("cancelled");
   given<payment>()
       .when(CancelPayment{})
@@ -257,7 +257,7 @@ BOOST_AUTO_TEST_CASE(a_shipment_is_scheduled_once_and_cancelled_once) {
   given<shipping>().when(schedule("")).then_rejected("no_address");
   given<shipping>(scheduled("Seeufer 1")).when(schedule("Seeufer 1")).then_rejected("scheduled");
   given<shipping>(scheduled("Seeufer 1")).when(CancelShipping{}).then(ShippingCancelled{});
-  given<shipping>(scheduled("Seeufer 1"), ShippingCancelled{}).when(CancelShipping{}).then();
+  given<shipping>(scheduled("Seeufer 1"), ShippingCancelled{}).when(CancelShipping{}).then_no_events();
   given<shipping>().when(CancelShipping{}).then(ShippingCancelled{});
   given<shipping>(ShippingCancelled{}).when(schedule("Seeufer 1")).then_rejected("cancelled");
 }
