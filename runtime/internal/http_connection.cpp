@@ -134,13 +134,14 @@ private:
     return errno == EINTR || ((errno == EAGAIN || errno == EWOULDBLOCK) && wait_for(event));
   }
 
+  /// A peer that has closed its side will take no more of a call: it may neither read nor say so for ever.
   bool wait_for(short event) const {
-    pollfd wanted{socket_, event, 0};
+    pollfd wanted{socket_, static_cast<short>(event == POLLOUT ? POLLOUT | POLLRDHUP : event), 0};
     while (!left_.expired()) {
       auto n =
           ::poll(&wanted, 1, static_cast<int>(std::min<std::int64_t>(left_.time_left().count(), 60'000)));
       if (n > 0)
-        return true;
+        return event != POLLOUT || (wanted.revents & POLLRDHUP) == 0;
       if (n < 0 && errno != EINTR)
         return false;
     }
