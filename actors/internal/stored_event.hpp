@@ -1,0 +1,24 @@
+#pragma once
+
+#include <eventcore/actors/fold_type.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace eventcore::internal {
+
+/// For messages: stream, version, position and type.
+std::string describe(const recorded_event& event);
+
+/// The row for events of this present or former name; null: there is none. `last` is the place of the name that was found
+/// last: the next one is often the same.
+const fold_type::event* find_event(const fold_type& type, std::string_view name, std::uint16_t& last);
+
+/// Parses a stored event of the row's type, lifts it to the present schema version and evolves it. Nothing, or why it
+/// cannot be read: a clause that goes on after the event's name. Throws what the row's `evolve` throws.
+std::optional<std::string> evolve_stored(const fold_type& type, const fold_type::event& row, void* state,
+                                         std::uint32_t schema_version, std::string_view payload);
+
+} // namespace eventcore::internal
