@@ -44,7 +44,6 @@ public:
   federation_handler(std::shared_ptr<const federation_plan> plan, journal& from, log_filter filter,
                      std::string target, std::shared_ptr<federation_target> to,
                      std::shared_ptr<federation_progress> progress, const federation_pauses& pauses = {});
-  ~federation_handler() override;
 
   handled handle(std::span<const recorded_event* const> events, handler_run& run) override;
 
