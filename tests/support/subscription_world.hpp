@@ -107,8 +107,6 @@ struct subscription_world : entity_world {
     journal.inner().step();
   }
 
-  std::vector<caf::actor> workers_of(const subscription& s);
-
 private:
   std::int64_t bad_number = 0;
   int bad_times = 0;
