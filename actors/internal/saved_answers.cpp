@@ -26,7 +26,7 @@ std::uint64_t hash_of(std::string_view text) {
 
 std::uint64_t fingerprint_of(const google::protobuf::Message& command) {
   thread_local std::string text;
-  text = command.GetTypeName();
+  text = command.GetDescriptor()->full_name();
   text += '\0';
   {
     google::protobuf::io::StringOutputStream target{&text};
@@ -74,7 +74,9 @@ void saved_answers::put(const answer_options& limits, std::string_view key, std:
                         timestamp given_at) {
   if (limits.keep == 0)
     return;
-  entry e{std::string{key}, std::string{content}, given_at};
+  entry e{{}, key.size(), given_at};
+  e.text.reserve(key.size() + content.size());
+  e.text.append(key).append(content);
   if (entries_.size() < limits.keep && oldest_ == 0) {
     hashes_.push_back(hash_of(key));
     entries_.push_back(std::move(e));
@@ -85,31 +87,31 @@ void saved_answers::put(const answer_options& limits, std::string_view key, std:
   oldest_ = (oldest_ + 1) % entries_.size();
 }
 
-const std::string* saved_answers::find(const answer_options& limits, std::string_view key,
-                                       timestamp now) const {
+std::optional<std::string_view> saved_answers::find(const answer_options& limits, std::string_view key,
+                                                    timestamp now) const {
   auto hash = hash_of(key);
   const entry* newest = nullptr;
   for (auto i = hashes_.begin(); (i = std::find(i, hashes_.end(), hash)) != hashes_.end(); ++i) {
     auto& e = entries_[static_cast<std::size_t>(i - hashes_.begin())];
     // Rounded up, so that no age overflows where it would be compared in microseconds.
-    if (e.key == key && std::chrono::ceil<std::chrono::seconds>(now - e.given_at) <= limits.age &&
+    if (e.key() == key && std::chrono::ceil<std::chrono::seconds>(now - e.given_at) <= limits.age &&
         (!newest || newest->given_at <= e.given_at))
       newest = &e;
   }
-  return newest ? &newest->content : nullptr;
+  return newest ? std::optional{newest->content()} : std::nullopt;
 }
 
 void saved_answers::save(SavedState& to) const {
   for (std::size_t i = 0; i != entries_.size(); ++i) {
     auto& e = entries_[(oldest_ + i) % entries_.size()];
     auto& saved = *to.add_answers();
-    saved.set_key(e.key);
-    saved.set_content(e.content);
+    saved.set_key(std::string{e.key()});
+    saved.set_content(std::string{e.content()});
     saved.set_given_at_us(e.given_at.time_since_epoch().count());
   }
 }
 
-repeated_answer decode_answer(const std::string& content, const std::string& key, std::uint64_t command,
+repeated_answer decode_answer(std::string_view content, const std::string& key, std::uint64_t command,
                               const google::protobuf::Message* reply_prototype) {
   repeated_answer result;
   auto fail = [&](entity_errc code, const std::string& why) {
@@ -117,7 +119,7 @@ repeated_answer decode_answer(const std::string& content, const std::string& key
     result.failure = std::make_unique<error>(make_error(code, "idempotency key " + quoted(key) + " " + why));
   };
   SavedAnswer answer;
-  if (!answer.ParseFromString(content)) {
+  if (!answer.ParseFromArray(content.data(), static_cast<int>(content.size()))) {
     fail(entity_errc::recovery_failed, "has a stored answer that does not parse");
   } else if (answer.command() != command) {
     fail(entity_errc::key_reused, "was used for another command before; use a new key for each command");
