@@ -76,15 +76,17 @@ figure drive_pairs(caf::actor_system& system, const load& l, const caf::actor& c
   });
 }
 
-/// `drive_adds` with a new idempotency key of 16 characters for each command.
-figure drive_keyed_adds(caf::actor_system& system, const load& l, const caf::actor& host,
-                        std::size_t entities, const std::shared_ptr<std::atomic<std::uint64_t>>& keys) {
+/// `drive_adds` with a context, and, if `keys` is not null, a new idempotency key of 16 characters in it.
+figure drive_adds_in_context(caf::actor_system& system, const load& l, const caf::actor& host,
+                             std::size_t entities, const std::shared_ptr<std::atomic<std::uint64_t>>& keys) {
   return drive(system, l, [=](auto* self, auto& random, auto answered) {
     eventcore::command_context context;
-    auto key = ++*keys;
-    context.idempotency_key.resize(16);
-    for (auto& digit : context.idempotency_key)
-      digit = "0123456789abcdef"[std::exchange(key, key >> 4) & 15];
+    if (keys) {
+      auto key = ++*keys;
+      context.idempotency_key.resize(16);
+      for (auto& digit : context.idempotency_key)
+        digit = "0123456789abcdef"[std::exchange(key, key >> 4) & 15];
+    }
     self->request(host, caf::infinite, std::to_string(random() % entities), std::move(context),
                   make<Add>([](auto& c) { c.set_amount(1); }))
         .then([=](const Total&) { answered(true); }, [=](const caf::error&) { answered(false); });
@@ -175,10 +177,15 @@ figure idempotent_command(run_context& context) {
   auto host = eventcore::actor_of(node.host<counter>());
   auto keys = std::make_shared<std::atomic<std::uint64_t>>(0);
   load l{.warm_up = 0.1s, .length = context.round_length()};
-  auto f = alternate(
-      context.rounds(), [&] { return drive_keyed_adds(node.system(), l, host, entities, keys); },
-      [&] { return drive_adds(node.system(), l, host, entities); });
-  f.note += batch_note(node.journal().stats()) + "; 10,000 entities, 64 drivers x 16 in flight";
+  auto with_keys = [&] { return drive_adds_in_context(node.system(), l, host, entities, keys); };
+  auto f =
+      alternate(context.rounds(), with_keys, [&] { return drive_adds(node.system(), l, host, entities); });
+  auto of_context = alternate(context.rounds(), with_keys, [&] {
+    return drive_adds_in_context(node.system(), l, host, entities, nullptr);
+  });
+  char text[80];
+  std::snprintf(text, sizeof(text), "%.2f of commands that have a context, but no key; ", of_context.ratio);
+  f.note += text + batch_note(node.journal().stats()) + "; 10,000 entities, 64 drivers x 16 in flight";
   return f;
 }
 
