@@ -77,7 +77,7 @@ figure drive_pairs(caf::actor_system& system, const load& l, const caf::actor& c
 }
 
 /// `drive_adds` with a context, and, if `keys` is not null, a new idempotency key of 16 characters in it.
-figure drive_adds_in_context(caf::actor_system& system, const load& l, const caf::actor& host,
+figure drive_adds_in_context(caf::actor_system& system, const load& l, const eventcore::host<counter>& host,
                              std::size_t entities, const std::shared_ptr<std::atomic<std::uint64_t>>& keys) {
   return drive(system, l, [=](auto* self, auto& random, auto answered) {
     eventcore::command_context context;
@@ -87,9 +87,9 @@ figure drive_adds_in_context(caf::actor_system& system, const load& l, const caf
       for (auto& digit : context.idempotency_key)
         digit = "0123456789abcdef"[std::exchange(key, key >> 4) & 15];
     }
-    self->request(host, caf::infinite, std::to_string(random() % entities), std::move(context),
-                  make<Add>([](auto& c) { c.set_amount(1); }))
-        .then([=](const Total&) { answered(true); }, [=](const caf::error&) { answered(false); });
+    eventcore::request(self, host, std::to_string(random() % entities),
+                       make<Add>([](auto& c) { c.set_amount(1); }), caf::infinite, std::move(context))
+        .then([=](const Total&) { answered(true); }, [=](const eventcore::error&) { answered(false); });
   });
 }
 
@@ -174,12 +174,12 @@ figure multi_stream_contended(run_context& context) {
 figure idempotent_command(run_context& context) {
   const std::size_t entities = 10'000;
   auto node = open_node(context.dir);
-  auto host = eventcore::actor_of(node.host<counter>());
+  auto host = node.host<counter>();
   auto keys = std::make_shared<std::atomic<std::uint64_t>>(0);
   load l{.warm_up = 0.1s, .length = context.round_length()};
   auto with_keys = [&] { return drive_adds_in_context(node.system(), l, host, entities, keys); };
-  auto f =
-      alternate(context.rounds(), with_keys, [&] { return drive_adds(node.system(), l, host, entities); });
+  auto f = alternate(context.rounds(), with_keys,
+                     [&] { return drive_adds(node.system(), l, eventcore::actor_of(host), entities); });
   auto of_context = alternate(context.rounds(), with_keys, [&] {
     return drive_adds_in_context(node.system(), l, host, entities, nullptr);
   });
