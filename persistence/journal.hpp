@@ -5,7 +5,6 @@
 #include <eventcore/persistence/event.hpp>
 
 #include <cstddef>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -68,7 +67,7 @@ struct journal_info {
       incarnation; ///< changes when a backup is restored: cursors and peers of the old history are then refused
   std::string service;
   timestamp created_at;
-  std::filesystem::path folder{}; ///< of its files; empty: it has none
+  std::string folder{}; ///< the path of its files; empty: it has none
 };
 
 /// Where a stream ends.

@@ -51,7 +51,7 @@ json to_json(const std::string& category, const std::string& id, const saga_stat
 }
 
 /// What others said, which can hold anything, on one line.
-std::string quoted(const std::string& text) {
+std::string in_quotes(const std::string& text) {
   return text.empty() ? "-" : to_line(text);
 }
 
@@ -181,11 +181,11 @@ class sagas final : public verb {
     out.line("saga            " + category_ + ' ' + id_);
     out.line("phase           " + std::string{to_string(saga->phase)});
     out.line("failed_step     " + (saga->failed_step.empty() ? "-" : plain(saga->failed_step)));
-    out.line("why             " + quoted(saga->why));
+    out.line("why             " + in_quotes(saga->why));
     out.line("due             " + (due.is_null() ? "-" : due.get<std::string>()));
     for (auto& s : saga->steps)
       out.line("  " + padded(plain(s.name), 24) + padded(s.state + (s.in_doubt ? ", in doubt" : ""), 24) +
-               padded(std::to_string(s.attempts), 4) + quoted(s.why));
+               padded(std::to_string(s.attempts), 4) + in_quotes(s.why));
     return exit_code::done;
   }
 
@@ -215,7 +215,7 @@ class sagas final : public verb {
              padded(found.id, 16) + padded(step ? plain(step->name) : "-", 20) +
              padded(step ? std::to_string(step->attempts) : "-", 3) +
              padded(due.is_null() ? "-" : due.get<std::string>(), 27) +
-             quoted(step && !step->why.empty() ? step->why : saga.why));
+             in_quotes(step && !step->why.empty() ? step->why : saga.why));
   }
 
   void print_unreadable(const unfinished_saga& found, const error& why, output& out) const {
@@ -223,7 +223,7 @@ class sagas final : public verb {
       return out.line(to_line(
           {{"category", found.category}, {"id", found.id}, {"phase", nullptr}, {"error", why.message()}}));
     out.line(padded("unreadable", 12) + padded(plain(found.category), 16) + padded(plain(found.id), 16) +
-             padded("-", 20) + padded("-", 3) + padded("-", 27) + quoted(why.message()));
+             padded("-", 20) + padded("-", 3) + padded("-", 27) + in_quotes(why.message()));
   }
 
   static bool is_final(const saga_status& saga) {
