@@ -30,6 +30,8 @@ namespace {
 
 using step_state = SagaProgress::Step;
 
+constexpr std::string_view timer_prefix = "saga.";
+
 step_state& step_of(SagaProgress& saga, const std::string& name) {
   for (auto& step : *saga.mutable_steps())
     if (step.name() == name)
@@ -85,11 +87,18 @@ const step_state* open_step(const SagaProgress& saga) {
 } // namespace
 
 std::string saga_timer_owner(std::string_view category) {
-  return "saga." + std::string{category};
+  return std::string{timer_prefix} + std::string{category};
 }
 
 std::string saga_timer(std::string_view category, std::string_view id) {
   return saga_timer_owner(category) + '/' + std::string{id};
+}
+
+std::optional<std::pair<std::string_view, std::string_view>> saga_of_timer(std::string_view name) {
+  const auto slash = name.find('/');
+  if (!name.starts_with(timer_prefix) || slash == std::string_view::npos)
+    return std::nullopt;
+  return std::pair{name.substr(timer_prefix.size(), slash - timer_prefix.size()), name.substr(slash + 1)};
 }
 
 std::string saga_request_key(std::string_view category, const std::string& id, const std::string& step,
