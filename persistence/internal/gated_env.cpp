@@ -101,7 +101,9 @@ result<void> gated_env::try_start() {
     if (code == MDB_VERSION_MISMATCH)
       return make_error(journal_errc::wrong_format, config_.subject + ": " + text);
     if (code == MDB_INVALID || code == MDB_CORRUPTED)
-      text += "; its data.mdb is no LMDB file, or damaged: " + config_.if_damaged;
+      return make_error(config_.damaged,
+                        config_.subject + ": " + text +
+                            "; its data.mdb is no LMDB file, or damaged: " + config_.if_damaged);
     return failed(text);
   };
   if (auto code = mdb_env_create(&env_))
@@ -153,7 +155,7 @@ result<void> gated_env::check_size() const {
     return {};
   if (::ftruncate(size->fd, static_cast<off_t>(size->found)) != 0)
     return failed(std::string{"cannot restore the size of data.mdb: "} + std::strerror(errno));
-  return failed(cut_short + config_.if_damaged);
+  return make_error(config_.damaged, config_.subject + ": " + cut_short + config_.if_damaged);
 }
 
 /// Whether LMDB's list of free pages names all pages from `end` on.

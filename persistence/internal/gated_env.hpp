@@ -96,6 +96,8 @@ public:
     std::function<int(MDB_txn*)> commit = mdb_txn_commit;
     std::string subject;    ///< what messages are about, such as `journal folder /data`
     std::string if_damaged; ///< what messages say that is to be done
+    /// The error of a file that is no LMDB file, or was cut short.
+    journal_errc damaged = journal_errc::cannot_open;
   };
 
   virtual ~gated_env();
