@@ -165,6 +165,8 @@ void projection_handle::impl::wake() {
 }
 
 bool projection_handle::impl::step() {
+  if (!folder_)
+    return false;
   const auto at = now();
   bool wanted = false;
   {

@@ -1,6 +1,6 @@
 #include <eventcore/persistence/event_source.hpp>
 
-#include <vector>
+#include <eventcore/persistence/log_feed.hpp>
 
 namespace eventcore {
 
@@ -9,30 +9,18 @@ namespace {
 class journal_feed final : public event_feed {
 public:
   journal_feed(journal& from, log_position next, log_filter filter, std::function<void()> on_more)
-      : journal_{from}
-      , next_{next}
-      , filter_{std::move(filter)}
-      , following_{from.follow_tail([call = std::move(on_more)](log_position) { call(); })} {}
+      : feed_{from, next, std::move(filter), std::move(on_more)} {}
 
   result<delivered_events> read(read_limits limits) override {
-    auto next = next_;
-    if (auto read = journal_.read_log(next, page_, filter_, limits); !read)
-      return read.error();
-    events_.clear();
-    for (auto& event : page_)
-      events_.push_back(&event);
-    const bool moved = next > next_;
-    next_ = next;
-    return delivered_events{events_, next_ - 1, moved};
+    auto more = feed_.read(chunk_, limits);
+    if (!more)
+      return more.error();
+    return delivered_events{chunk_.events(), chunk_.last(), *more};
   }
 
 private:
-  journal& journal_;
-  log_position next_;
-  log_filter filter_;
-  event_page page_;
-  std::vector<const recorded_event*> events_;
-  tail_subscription following_;
+  log_feed feed_;
+  log_chunk chunk_;
 };
 
 class journal_source final : public event_source {

@@ -181,7 +181,7 @@ result<projection_build::page> projection_build::read_page(source_state& s, stea
       continue;
     }
     if (blocked_ && blocked_->source == &s && blocked_->position == event->position) {
-      s.feed.reset();
+      s.feed.reset(); // the event will be read again
       return std::exchange(blocked_, std::nullopt)->why;
     }
     if (!open_)
@@ -273,12 +273,11 @@ void projection_build::rewind() {
   changes_.reset();
   open_.reset();
   batch_events_ = batch_bytes_ = 0;
-  for (auto& s : sources_)
-    if (s.read != s.applied) {
-      s.read = s.applied;
-      s.occurred_read = s.occurred_at;
-      s.feed.reset();
-    }
+  for (auto& s : sources_) {
+    s.read = s.applied;
+    s.occurred_read = s.occurred_at;
+    s.feed.reset();
+  }
 }
 
 void projection_build::save_cursors() {
