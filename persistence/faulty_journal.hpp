@@ -84,6 +84,10 @@ public:
   tail_subscription follow_tail(std::function<void(log_position)> on_durable) override {
     return inner_->follow_tail(std::move(on_durable));
   }
+  tail_subscription keep_tail() override { return inner_->keep_tail(); }
+  std::shared_ptr<const event_page> recent(log_position position) override {
+    return inner_->recent(position);
+  }
   tail_subscription follow_timers(std::function<void(timestamp)> on_set) override {
     return inner_->follow_timers(std::move(on_set));
   }
