@@ -125,7 +125,8 @@ namespace internal {
 
 template <class Reply, class Self, class... Content>
 auto start_request(Self* self, const caf::actor& host, const caf::duration& within, Content&&... content) {
-  auto handle = self->request(host, within, std::forward<Content>(content)...);
+  // As one message, which the host passes on as it is; of loose elements it would have to make one.
+  auto handle = self->request(host, within, caf::make_message(std::forward<Content>(content)...));
   return pending_reply<Reply, decltype(handle)>{std::move(handle)};
 }
 

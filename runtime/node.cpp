@@ -5,8 +5,11 @@
 #include <eventcore/actors/internal/start_sagas.hpp>
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
+#include <eventcore/runtime/internal/saga_control.hpp>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include <iostream>
 #include <mutex>
@@ -65,9 +68,13 @@ struct node::impl {
       : journal{std::move(opened)}
       , relaxed{options.journal.durability == durability::relaxed}
       , config{options}
-      , system{config} {}
+      , system{config} {
+    if (!journal->info().folder.empty())
+      open_control();
+  }
 
   ~impl() {
+    control.reset();
     // Each of these uses those after it.
     stop(subscriptions->all());
     stop(sagas);
@@ -85,6 +92,26 @@ struct node::impl {
     for (auto& [key, handle] : handles)
       actors.push_back(actor_of(handle));
     internal::stop_actors(system, actors, longest_stop);
+  }
+
+  /// A node without a control socket is worth more than none.
+  void open_control() {
+    auto opened = internal::control_server::open(
+        journal->info().folder,
+        {{internal::operate_saga_request,
+          internal::operate_sagas([this](auto category) { return find_sagas(category); })}});
+    if (opened)
+      control = *std::move(opened);
+    else
+      spdlog::error("operators cannot talk with this node: {}", opened.error().message());
+  }
+
+  saga_handle find_sagas(std::string_view category) {
+    std::lock_guard guard{mutex};
+    for (auto& [type, handle] : sagas)
+      if (type->category == category)
+        return handle;
+    return {};
   }
 
   static const caf::actor& actor_of(const caf::actor& actor) { return actor; }
@@ -105,6 +132,7 @@ struct node::impl {
   std::unordered_map<const saga_type*, host_handle> saga_hosts;
   caf::actor timers;
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
+  std::unique_ptr<internal::control_server> control; // uses all of it
   std::shared_ptr<internal::subscription_directory> subscriptions =
       std::make_shared<internal::subscription_directory>();
 };
@@ -178,8 +206,8 @@ saga_handle node::start_sagas(const saga_type& type, const saga_options& options
   adapted.host.check_head = options.host.check_head && !impl_->relaxed;
   host_handle persistent_part;
   try {
-    sagas = internal::start_sagas(impl_->system, *impl_->journal, type, impl_->directory, impl_->timers, adapted,
-                                  persistent_part);
+    sagas = internal::start_sagas(impl_->system, *impl_->journal, type, impl_->directory, impl_->timers,
+                                  adapted, persistent_part);
   } catch (...) {
     impl_->sagas.erase(&type);
     throw;

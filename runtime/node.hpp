@@ -30,7 +30,9 @@ struct node_options {
   std::size_t max_throughput = 300;
 };
 
-/// One running eventcore in this process: an actor system, a journal, and the hosts of its entities.
+/// One running eventcore in this process: an actor system, a journal, and the hosts of its entities. On a journal in a folder
+/// it listens on the Unix socket `control.sock` there, over which `eventcore sagas` carries out an operator's decisions; only
+/// its own user can open it. If the socket cannot be made, that is logged as an error, and the node runs without.
 ///
 /// Thread-safe, except for construction and destruction. Destruction refuses new commands, lets what is being committed
 /// finish and be answered, stops the actors and closes the journal.
