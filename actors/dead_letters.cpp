@@ -23,7 +23,8 @@ error no_letter(std::string_view subscription, const std::string& which) {
 
 /// Appends a `Mark` for one letter or for all.
 template <class Mark>
-result<std::size_t> mark(journal& journal, std::string_view subscription, std::optional<log_position> position) {
+result<std::size_t> mark(journal& journal, std::string_view subscription,
+                         std::optional<log_position> position) {
   auto letters = list_dead_letters(journal, subscription);
   if (!letters)
     return letters.error();

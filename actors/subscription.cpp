@@ -182,7 +182,8 @@ result<subscription> internal::start_subscription(caf::actor_system& system, jou
                           ", but the journal ends at " + std::to_string(*head) +
                           ": it is an older one, or another one, than the subscription followed");
   auto actor = system.spawn<subscription_actor>(std::ref(journal), std::move(how));
-  return subscription{std::make_shared<subscription::impl>(subscription::impl{&system, std::move(actor), &journal, options.name})};
+  return subscription{std::make_shared<subscription::impl>(
+      subscription::impl{&system, std::move(actor), &journal, options.name})};
 }
 
 } // namespace eventcore

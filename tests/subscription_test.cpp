@@ -73,8 +73,8 @@ BOOST_AUTO_TEST_CASE(the_filter_admits_categories_and_types) {
 BOOST_AUTO_TEST_CASE(a_handler_hears_where_an_event_stands) {
   std::vector<std::string> contexts;
   on_event = [&](const Happened&, const event_context& x) {
-    contexts.push_back(x.stream + ' ' + std::to_string(x.version) + ' ' +
-                       std::to_string(x.position) + ' ' + std::to_string(x.attempt));
+    contexts.push_back(x.stream + ' ' + std::to_string(x.version) + ' ' + std::to_string(x.position) + ' ' +
+                       std::to_string(x.attempt));
     return result<void>{};
   };
   follow();
