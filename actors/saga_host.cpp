@@ -5,6 +5,7 @@
 #include <eventcore/actors/internal/saga_engine.hpp>
 
 #include <algorithm>
+#include <set>
 #include <stdexcept>
 
 namespace eventcore {
@@ -245,7 +246,7 @@ saga_handle internal::start_sagas(caf::actor_system& system, journal& journal, c
                                   std::function<timestamp()> now) {
   std::string missing;
   for (auto& step : type.steps)
-    for (auto& target : {step.target, step.undo_target})
+    for (auto& target : std::set{step.target, step.undo_target})
       if (!target.empty() && !hosts->find_participant(target))
         missing += (missing.empty() ? "" : ", ") + target + " (step " + step.name + ")";
   if (!missing.empty())

@@ -9,6 +9,7 @@
 
 #include <deque>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace eventcore::internal {
 
@@ -26,18 +27,22 @@ struct get_saga {
 /// Saga actor to itself: read more of the unfinished sagas.
 struct wake_more {};
 
+/// Saga actor to itself: ask the sagas whose answers were lost.
+struct resume_lost {};
+
 } // namespace eventcore::internal
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::saga_stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::saga_order)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_saga)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::wake_more)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::resume_lost)
 
 namespace eventcore::internal {
 
 /// The part of the sagas of a definition that does things: sends what the persistent part has recorded, and tells it what
 /// came back. It keeps nothing that is not in the journal: when it starts, it asks each unfinished saga what is to be sent
-/// (again), and what it loses is found by the saga's timer.
+/// (again). So it does when an answer is lost because the saga could not take it, or may have.
 class saga_actor final : public caf::event_based_actor {
 public:
   /// `sagas` is the host of the persistent parts; `hosts` knows all targets of the definition's requests.
@@ -75,6 +80,7 @@ private:
   void answered(const std::string& id, const std::string& step, bool undo, std::uint32_t attempt,
                 SagaAnswered::Outcome outcome, const std::string& why);
   void wake_unfinished();
+  void resume_later(std::string id);
   void refuse(reply_address to, const error& why);
   const saga_step* step_of(const std::string& name) const;
 
@@ -88,8 +94,11 @@ private:
   std::unordered_multimap<std::string, reply_address> waiting_; ///< for the end of a saga
   durable_timer woken_through_{};
   bool all_found_ = false;
+  std::unordered_set<std::string> known_; ///< sagas that went on before all were found: they need no waking
   std::deque<std::string> to_wake_;
   std::size_t waking_ = 0;
+  std::unordered_set<std::string> lost_; ///< to be resumed when the pause is over
+  std::chrono::seconds pause_{1};
   std::size_t starting_ = 0;
   saga_stats stats_;
   log_limiter warnings_;

@@ -18,9 +18,10 @@ inline constexpr std::int64_t never_us = std::numeric_limits<std::int64_t>::max(
 std::string saga_timer_owner(std::string_view category);
 std::string saga_timer(std::string_view category, std::string_view id);
 
-/// `<saga's stream>/<step>`, or `.../undo`.
+/// `<saga's stream>/<step>`, or `.../undo`; a compensation that was refused is tried again as `.../undo#2` and so on, because the
+/// answer to a key is for ever.
 std::string saga_request_key(std::string_view category, const std::string& id, const std::string& step,
-                             bool undo);
+                             bool undo, std::uint32_t refusals = 0);
 
 bool is_final(SagaProgress::Phase phase);
 
