@@ -114,7 +114,8 @@ result<saga_status> saga_handle::status(std::string_view id, std::chrono::nanose
 }
 
 result<saga_phase> saga_handle::finished(std::string_view id, std::chrono::nanoseconds within) const {
-  return phase_in(impl_->ask(caf::make_message(await_saga{std::string{id}}), within));
+  const auto until = impl_->system->clock().now() + internal::bounded(within);
+  return phase_in(impl_->ask(caf::make_message(await_saga{std::string{id}, until}), within));
 }
 
 result<saga_phase> saga_handle::operate(std::string_view id, saga_action action, std::string why,

@@ -1,5 +1,6 @@
 #include "support/saga_world.hpp"
 
+#include <eventcore/actors/breaker.hpp>
 #include <eventcore/actors/internal/saga_actor.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -368,6 +369,31 @@ BOOST_AUTO_TEST_CASE(a_compensation_that_was_refused_is_tried_again_with_another
   BOOST_TEST(seen[4].key == "trip-1/hotel/undo#2");
 }
 
+BOOST_AUTO_TEST_CASE(what_is_never_answered_is_forgotten) {
+  script["flight"] = never();
+  start(sagas, "1");
+  asked waits_long{send(actor_of(sagas), caf::make_message(await_saga{"1"}))};
+  asked waits_shortly{
+      send(actor_of(sagas), caf::make_message(await_saga{"1", scheduler().clock().now() + 1s}))};
+  settle();
+  scheduler().advance_time(9s);
+  settle();
+  BOOST_TEST(!waits_shortly.answered());
+  scheduler().advance_time(2s);
+  settle();
+  BOOST_TEST((waits_shortly.code() == entity_errc::outcome_unknown));
+  BOOST_TEST(!waits_long.answered());
+  answer_late(0, reply(5)); // late, and in time to go on
+  check_asked(*this, {"flight:5", "hotel:6", "car:7"});
+  BOOST_TEST((waits_long.answer().get_as<saga_phase>(0) == saga_phase::completed));
+  start(sagas, "2");
+  settle();
+  scheduler().advance_time(100s);
+  settle();
+  answer_late(3, reply(5)); // nobody knows of it any more
+  BOOST_TEST((status(sagas, "2").phase == saga_phase::running));
+}
+
 BOOST_AUTO_TEST_CASE(a_start_with_a_key_and_a_time_of_the_callers_is_a_start_like_others) {
   script["flight"] = never();
   command_context context;
@@ -426,6 +452,36 @@ BOOST_AUTO_TEST_CASE(a_confirmation_for_a_step_that_is_not_open_is_refused) {
   world.pass(1'100ms);
   BOOST_TEST((world.status(sagas, "2").phase == saga_phase::compensated));
   BOOST_TEST((confirm("2", "visa").failure().reason() == "step_not_open"));
+}
+
+// -- what errors mean
+
+BOOST_AUTO_TEST_CASE(an_error_means_a_refusal_nothing_or_doubt) {
+  auto of = [](auto code) { return outcome_of(make_error(code, "x")); };
+  auto behind_a_breaker = [](auto code) {
+    breaker b{{.name = "b", .is_failure = [](const error&) { return true; }}};
+    auto answer = b.call([&]() -> result<int> { return make_error(code, "x"); });
+    return outcome_of(answer.error());
+  };
+  using enum step_outcome;
+  for (auto code : {entity_errc::rejected, entity_errc::invalid_id, entity_errc::invalid_command}) {
+    BOOST_TEST((of(code) == refused));
+    BOOST_TEST((behind_a_breaker(code) == refused));
+  }
+  for (auto code : {entity_errc::overloaded, entity_errc::deadline_exceeded, entity_errc::not_persisted}) {
+    BOOST_TEST((of(code) == nothing_happened));
+    BOOST_TEST((behind_a_breaker(code) == nothing_happened));
+  }
+  BOOST_TEST((of(entity_errc::outcome_unknown) == in_doubt));
+  BOOST_TEST((behind_a_breaker(entity_errc::outcome_unknown) == in_doubt));
+  for (auto code : {breaker_errc::circuit_open, breaker_errc::too_many_calls, breaker_errc::gave_up})
+    BOOST_TEST((of(code) == nothing_happened));
+  for (auto code : {breaker_errc::timeout, breaker_errc::operation_failed, breaker_errc::worker_lost})
+    BOOST_TEST((of(code) == in_doubt));
+  auto not_there = make_error(breaker_errc::worker_lost, "x");
+  not_there.with_reason("retry_after_ms", "10");
+  BOOST_TEST((outcome_of(not_there) == nothing_happened));
+  BOOST_TEST((of(journal_errc::io_error) == in_doubt));
 }
 
 // -- definitions

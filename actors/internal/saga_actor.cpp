@@ -16,6 +16,10 @@ constexpr std::uint32_t many_refusals = 99'999;
 constexpr std::chrono::seconds shortest_pause{1};
 constexpr std::chrono::seconds longest_pause{30};
 
+/// An answer that comes after its time limit still confirms a step that is being tried again, if it is not later than this.
+constexpr std::chrono::seconds patience{60};
+constexpr std::chrono::seconds forget_every{10};
+
 } // namespace
 
 saga_phase to_phase(SagaProgress::Phase phase) noexcept {
@@ -65,6 +69,7 @@ caf::behavior saga_actor::make_behavior() {
         ask_saga({purpose::wake, std::move(id), {}}, std::move(wake));
       },
       [this](wake_more) { wake_unfinished(); },
+      [this](forget_late) { on_forget_late(); },
       [this](resume_lost) {
         for (auto& id : std::exchange(lost_, {}))
           to_wake_.push_back(id);
@@ -85,8 +90,9 @@ caf::behavior saga_actor::make_behavior() {
         return caf::delegated<caf::message>{};
       },
       [this](const await_saga& wait) -> caf::result<saga_phase> {
-        ask_saga({purpose::await, wait.id, {}, false, 0, reply_address{*current_mailbox_element()}},
-                 std::make_unique<InspectSaga>());
+        ask_saga(
+            {purpose::await, wait.id, {}, false, 0, reply_address{*current_mailbox_element()}, wait.until},
+            std::make_unique<InspectSaga>());
         return caf::delegated<saga_phase>{};
       },
       [this](get_stats) {
@@ -206,6 +212,26 @@ void saga_actor::resume_later(std::string id) {
   lost_.insert(std::move(id));
 }
 
+// -- what is not answered
+
+void saga_actor::forget_at(steady until) {
+  if (!forgetting_ && until != steady::max()) {
+    forgetting_ = true;
+    delayed_send(this, forget_every, forget_late{});
+  }
+}
+
+void saga_actor::on_forget_late() {
+  const auto now = clock().now();
+  const auto is_late = [now](const auto& entry) { return entry.second.until < now; };
+  std::erase_if(pending_, is_late);
+  std::erase_if(waiting_, is_late);
+  const auto may_be_late = [](const auto& entry) { return entry.second.until != steady::max(); };
+  forgetting_ = false;
+  if (std::ranges::any_of(pending_, may_be_late) || std::ranges::any_of(waiting_, may_be_late))
+    forget_at(now);
+}
+
 // -- responses
 
 void saga_actor::on_response(pending p, caf::message content) {
@@ -234,7 +260,8 @@ void saga_actor::on_response(pending p, caf::message content) {
     } else if (is_final(saga->phase()) || saga->phase() == SagaProgress::STUCK) {
       p.to.deliver(ctrl(), caf::make_message(to_phase(saga->phase())), context());
     } else {
-      waiting_.emplace(p.id, std::move(p.to));
+      waiting_.emplace(p.id, waiting{std::move(p.to), p.until});
+      forget_at(p.until);
     }
   } else {
     on_saga_failed(p, std::move(content));
@@ -279,7 +306,7 @@ void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
   if (is_final(orders.phase()) || phase == saga_phase::stuck) {
     auto [first, last] = waiting_.equal_range(p.id);
     for (auto i = first; i != last; ++i)
-      i->second.deliver(ctrl(), caf::make_message(phase), context());
+      i->second.to.deliver(ctrl(), caf::make_message(phase), context());
     waiting_.erase(first, last);
   }
 }
@@ -304,10 +331,13 @@ void saga_actor::send_request(const std::string& id, const SagaOrders::Order& or
   context.idempotency_key = order.key();
   context.metadata.correlation_id = std::string{type_.category} + '-' + id;
   context.deadline = clock().now() + step->limit;
+  const auto until = context.deadline + patience;
   auto message = recorded.id().empty()
                      ? make_command_message(std::move(context), std::move(command))
                      : make_command_message(recorded.id(), std::move(context), std::move(command));
-  ask(target, std::move(message), {purpose::participant, id, order.step(), order.undo(), order.attempt()});
+  ask(target, std::move(message),
+      {purpose::participant, id, order.step(), order.undo(), order.attempt(), {}, until});
+  forget_at(until);
 }
 
 void saga_actor::on_participant(pending& p, caf::message content) {

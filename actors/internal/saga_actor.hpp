@@ -30,6 +30,9 @@ struct wake_more {};
 /// Saga actor to itself: ask the sagas whose answers were lost.
 struct resume_lost {};
 
+/// Saga actor to itself: forget the requests that are not answered, and who does not wait any more.
+struct forget_late {};
+
 } // namespace eventcore::internal
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::saga_stats)
@@ -37,6 +40,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::saga_order)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_saga)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::wake_more)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::resume_lost)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::forget_late)
 
 namespace eventcore::internal {
 
@@ -58,6 +62,7 @@ protected:
   void on_exit() override;
 
 private:
+  using steady = caf::actor_clock::time_point;
   enum class purpose : std::uint8_t { start, wake, resume, order, inspect, answered, await, participant };
 
   struct pending {
@@ -67,6 +72,12 @@ private:
     bool undo = false;
     std::uint32_t attempt = 0;
     reply_address to{};
+    /// Of a participant's request: when its answer is no longer waited for. Of `await`: when nobody waits any more.
+    steady until = steady::max();
+  };
+  struct waiting {
+    reply_address to;
+    steady until;
   };
 
   void on_start(caf::mailbox_element& element);
@@ -81,6 +92,8 @@ private:
                 SagaAnswered::Outcome outcome, const std::string& why);
   void wake_unfinished();
   void resume_later(std::string id);
+  void forget_at(steady until);
+  void on_forget_late();
   void refuse(reply_address to, const error& why);
   const saga_step* step_of(const std::string& name) const;
 
@@ -91,7 +104,8 @@ private:
   caf::actor timers_;
   saga_options options_;
   std::unordered_map<caf::message_id, pending> pending_;
-  std::unordered_multimap<std::string, reply_address> waiting_; ///< for the end of a saga
+  std::unordered_multimap<std::string, waiting> waiting_; ///< for the end of a saga
+  bool forgetting_ = false;
   durable_timer woken_through_{};
   bool all_found_ = false;
   std::unordered_set<std::string> known_; ///< sagas that went on before all were found: they need no waking

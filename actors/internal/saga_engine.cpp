@@ -1,5 +1,6 @@
 #include <eventcore/actors/internal/saga_engine.hpp>
 
+#include <eventcore/actors/breaker_errc.hpp>
 #include <eventcore/actors/errc.hpp>
 
 #include <xxhash.h>
@@ -11,7 +12,7 @@
 namespace eventcore {
 
 step_outcome outcome_of(const error& why) {
-  auto code = why.code();
+  auto code = cause_of(why).value_or(why.code());
   for (auto e : {entity_errc::rejected, entity_errc::invalid_id, entity_errc::unknown_command,
                  entity_errc::key_reused, entity_errc::invalid_command, entity_errc::not_owned})
     if (code == e)
@@ -21,7 +22,12 @@ step_outcome outcome_of(const error& why) {
                  entity_errc::stopped})
     if (code == e)
       return step_outcome::nothing_happened;
-  return step_outcome::in_doubt;
+  for (auto e : {breaker_errc::circuit_open, breaker_errc::too_many_calls, breaker_errc::gave_up})
+    if (code == e)
+      return step_outcome::nothing_happened;
+  // With a time to come back, the worker was not there to be asked.
+  return code == breaker_errc::worker_lost && retry_after(why) ? step_outcome::nothing_happened
+                                                               : step_outcome::in_doubt;
 }
 
 namespace internal {
