@@ -131,6 +131,7 @@ struct node::impl {
   std::unordered_map<const saga_type*, saga_handle> sagas;
   std::unordered_map<const saga_type*, host_handle> saga_hosts;
   caf::actor timers;
+  std::function<timestamp()> timer_time; ///< of the timers and of those who set them
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
   std::unique_ptr<internal::control_server> control; // uses all of it
   std::shared_ptr<internal::subscription_directory> subscriptions =
@@ -200,14 +201,16 @@ saga_handle node::start_sagas(const saga_type& type, const saga_options& options
   auto& sagas = impl_->sagas[&type];
   if (sagas)
     return sagas;
-  if (!impl_->timers)
-    impl_->timers = internal::start_timers(impl_->system, *impl_->journal);
+  if (!impl_->timers) {
+    impl_->timer_time = internal::timer_time(*impl_->journal);
+    impl_->timers = internal::start_timers(impl_->system, *impl_->journal, impl_->timer_time);
+  }
   auto adapted = options;
   adapted.host.check_head = options.host.check_head && !impl_->relaxed;
   host_handle persistent_part;
   try {
     sagas = internal::start_sagas(impl_->system, *impl_->journal, type, impl_->directory, impl_->timers,
-                                  adapted, persistent_part);
+                                  adapted, persistent_part, impl_->timer_time);
   } catch (...) {
     impl_->sagas.erase(&type);
     throw;
