@@ -60,13 +60,17 @@ node_options parse_command_line(int argc, char** argv) {
 } // namespace
 
 struct node::impl {
-  impl(std::unique_ptr<eventcore::journal> opened, const node_options& options)
+  /// `dir` is the journal's folder; empty: it has none that is known.
+  impl(std::unique_ptr<eventcore::journal> opened, std::filesystem::path dir, const node_options& options)
       : journal{std::move(opened)}
+      , journal_dir{std::move(dir)}
       , relaxed{options.journal.durability == durability::relaxed}
       , config{options}
       , system{config} {}
 
   ~impl() {
+    for (auto& [type, projection] : projections)
+      projection.stop();
     // Each of these uses those after it.
     stop(sagas);
     stop(saga_hosts);
@@ -87,6 +91,7 @@ struct node::impl {
 
   // In this order: the actors end before the journal does.
   std::unique_ptr<eventcore::journal> journal;
+  std::filesystem::path journal_dir;
   bool relaxed;
   system_config config;
   caf::actor_system system;
@@ -95,6 +100,7 @@ struct node::impl {
   std::unordered_map<const multi_stream_type*, multi_stream_handle> commands;
   std::unordered_map<const saga_type*, saga_handle> sagas;
   std::unordered_map<const saga_type*, host_handle> saga_hosts;
+  std::unordered_map<const projection_type*, projection_handle> projections;
   caf::actor timers;
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
 };
@@ -109,18 +115,18 @@ node::node(int argc, char** argv) {
     std::cerr << (argc > 0 ? argv[0] : "eventcore") << ": " << journal.error().message() << '\n';
     std::exit(1);
   }
-  impl_ = std::make_unique<impl>(*std::move(journal), options);
+  impl_ = std::make_unique<impl>(*std::move(journal), options.journal_dir, options);
 }
 
 result<node> node::open(node_options options) {
   auto journal = open_lmdb_journal(options.journal_dir, options.journal);
   if (!journal)
     return journal.error();
-  return node{std::make_unique<impl>(*std::move(journal), options)};
+  return node{std::make_unique<impl>(*std::move(journal), options.journal_dir, options)};
 }
 
 node::node(std::unique_ptr<eventcore::journal> journal, node_options options)
-    : impl_{std::make_unique<impl>(std::move(journal), options)} {}
+    : impl_{std::make_unique<impl>(std::move(journal), std::filesystem::path{}, options)} {}
 
 node::node(node&&) noexcept = default;
 node& node::operator=(node&&) noexcept = default;
@@ -166,14 +172,34 @@ saga_handle node::start_sagas(const saga_type& type, const saga_options& options
   adapted.host.check_head = options.host.check_head && !impl_->relaxed;
   host_handle persistent_part;
   try {
-    sagas = internal::start_sagas(impl_->system, *impl_->journal, type, impl_->directory, impl_->timers, adapted,
-                                  persistent_part);
+    sagas = internal::start_sagas(impl_->system, *impl_->journal, type, impl_->directory, impl_->timers,
+                                  adapted, persistent_part);
   } catch (...) {
     impl_->sagas.erase(&type);
     throw;
   }
   impl_->saga_hosts[&type] = persistent_part;
   return sagas;
+}
+
+result<projection_handle> node::start_projection(const projection_type& type, projection_options options) {
+  std::lock_guard guard{impl_->mutex};
+  if (auto found = impl_->projections.find(&type); found != impl_->projections.end())
+    return found->second;
+  if (options.folder.empty()) {
+    if (impl_->journal_dir.empty())
+      return make_error(
+          journal_errc::invalid_argument,
+          "projection " + type.form.projection +
+              ": the node was given its journal and does not know a folder; name one in the options");
+    options.folder = impl_->journal_dir / "projections" / type.form.projection;
+  }
+  if (options.sources.empty())
+    options.sources.push_back(make_journal_source(*impl_->journal));
+  auto opened = open_projection(type, std::move(options));
+  if (opened)
+    impl_->projections.emplace(&type, *opened);
+  return opened;
 }
 
 void node::add_participant(const std::string& name, const caf::actor& to) {
