@@ -75,6 +75,8 @@ struct node::impl {
 
   ~impl() {
     control.reset();
+    for (auto& [type, projection] : projections)
+      projection.stop();
     // Each of these uses those after it.
     stop(subscriptions->all());
     stop(sagas);
@@ -130,6 +132,7 @@ struct node::impl {
   std::unordered_map<const multi_stream_type*, multi_stream_handle> commands;
   std::unordered_map<const saga_type*, saga_handle> sagas;
   std::unordered_map<const saga_type*, host_handle> saga_hosts;
+  std::unordered_map<const projection_type*, projection_handle> projections;
   caf::actor timers;
   std::function<timestamp()> timer_time; ///< of the timers and of those who set them
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
@@ -217,6 +220,26 @@ saga_handle node::start_sagas(const saga_type& type, const saga_options& options
   }
   impl_->saga_hosts[&type] = persistent_part;
   return sagas;
+}
+
+result<projection_handle> node::start_projection(const projection_type& type, projection_options options) {
+  std::lock_guard guard{impl_->mutex};
+  if (auto found = impl_->projections.find(&type); found != impl_->projections.end())
+    return found->second;
+  if (options.folder.empty()) {
+    const auto& folder = impl_->journal->info().folder;
+    if (folder.empty())
+      return make_error(journal_errc::invalid_argument,
+                        "projection " + type.form.projection +
+                            ": the journal has no folder to put the view into; name one in the options");
+    options.folder = std::filesystem::path{folder} / "projections" / type.form.projection;
+  }
+  if (options.sources.empty())
+    options.sources.push_back(make_journal_source(*impl_->journal));
+  auto opened = open_projection(type, std::move(options));
+  if (opened)
+    impl_->projections.emplace(&type, *opened);
+  return opened;
 }
 
 void node::add_participant(const std::string& name, const caf::actor& to) {
