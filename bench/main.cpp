@@ -93,12 +93,17 @@ std::string folder_of(const scenario& s) {
              : s.name;
 }
 
+/// Of a scenario that has a baseline which was measured, too.
+double ratio_of(const scenario& s, const run_context& context) {
+  auto& f = context.done.at(s.name);
+  return f.ratio > 0 ? f.ratio : f.value / context.done.at(s.baseline).value;
+}
+
 std::string ratio_text(const scenario& s, const run_context& context) {
   if (!s.baseline || !context.done.contains(s.baseline))
     return "";
   char text[64];
-  std::snprintf(text, sizeof(text), "%.2f of %s",
-                context.done.at(s.name).value / context.done.at(s.baseline).value, s.baseline);
+  std::snprintf(text, sizeof(text), "%.2g of %s", ratio_of(s, context), s.baseline);
   return text;
 }
 
@@ -133,7 +138,7 @@ nlohmann::ordered_json to_json(const run_context& context) {
     r["p99_us"] = f.p99_us > 0 ? nlohmann::ordered_json(f.p99_us) : nullptr;
     r["note"] = f.note;
     if (s.baseline && context.done.contains(s.baseline))
-      r[std::string{"of_"} + s.baseline] = f.value / context.done.at(s.baseline).value;
+      r[std::string{"of_"} + s.baseline] = ratio_of(s, context);
   }
   return {{"results", results}};
 }

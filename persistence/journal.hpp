@@ -52,6 +52,8 @@ struct journal_options {
   /// At most this much is written in one transaction (a single commit may exceed it).
   std::size_t max_group_bytes = 8u << 20;
   std::size_t max_group_events = 8'192;
+  /// The newest events that are kept in memory while somebody follows the log (see `journal::keep_tail`), in bytes, about.
+  std::size_t tail_bytes = 64u << 20;
   /// Stream heads that the writer remembers (about 100 bytes each); others are looked up.
   std::size_t cached_heads = 262'144;
 
@@ -280,6 +282,14 @@ public:
 
   /// Calls `on_durable(head)` on the writer thread after each transaction that wrote events. It must not block or throw.
   virtual tail_subscription follow_tail(std::function<void(log_position)> on_durable) = 0;
+
+  /// While one of these lives, the newest events stay in memory when they are committed (`journal_options::tail_bytes`).
+  virtual tail_subscription keep_tail() = 0;
+
+  /// Events in memory, durable and in a row, `position` among them; all who ask get the same page. Null: `position` is not
+  /// in memory, because it is too old, nobody kept the tail then, or it is not written yet. Never reads from disk.
+  /// `log_feed` reads by this where it can.
+  virtual std::shared_ptr<const event_page> recent(log_position position) = 0;
 
   /// Calls `on_set(earliest)` on the writer thread after each transaction that set timers, with the first time for which it
   /// set one. It must not block or throw.

@@ -260,6 +260,10 @@ public:
   tail_subscription follow_tail(std::function<void(log_position)> on_durable) override {
     return writer_.follow_tail(std::move(on_durable));
   }
+  tail_subscription keep_tail() override { return writer_.tail().keep(); }
+  std::shared_ptr<const event_page> recent(log_position position) override {
+    return writer_.tail().find(position);
+  }
   tail_subscription follow_timers(std::function<void(timestamp)> on_set) override {
     return writer_.follow_timers(std::move(on_set));
   }

@@ -3,6 +3,7 @@
 #include <eventcore/actors/internal/host_actor.hpp>
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
 #include <eventcore/actors/internal/start_sagas.hpp>
+#include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
 #include <eventcore/runtime/internal/saga_control.hpp>
 
@@ -75,6 +76,7 @@ struct node::impl {
   ~impl() {
     control.reset();
     // Each of these uses those after it.
+    stop(subscriptions->all());
     stop(sagas);
     stop(saga_hosts);
     stop(commands);
@@ -87,7 +89,7 @@ struct node::impl {
   template <class Handles>
   void stop(const Handles& handles) {
     std::vector<caf::actor> actors;
-    for (auto& [type, handle] : handles)
+    for (auto& [key, handle] : handles)
       actors.push_back(actor_of(handle));
     internal::stop_actors(system, actors, longest_stop);
   }
@@ -112,6 +114,12 @@ struct node::impl {
     return {};
   }
 
+  static const caf::actor& actor_of(const caf::actor& actor) { return actor; }
+  template <class Handle>
+  static caf::actor actor_of(const Handle& handle) {
+    return eventcore::actor_of(handle);
+  }
+
   // In this order: the actors end before the journal does.
   std::unique_ptr<eventcore::journal> journal;
   bool relaxed;
@@ -125,6 +133,8 @@ struct node::impl {
   caf::actor timers;
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
   std::unique_ptr<internal::control_server> control; // uses all of it
+  std::shared_ptr<internal::subscription_directory> subscriptions =
+      std::make_shared<internal::subscription_directory>();
 };
 
 node::node(std::unique_ptr<impl> content) noexcept
@@ -178,8 +188,10 @@ multi_stream_handle node::start_multi_stream(const multi_stream_type& type,
                                              const multi_stream_options& options) {
   std::lock_guard guard{impl_->mutex};
   auto& commands = impl_->commands[&type];
-  if (!commands)
+  if (!commands) {
     commands = internal::start_multi_stream(impl_->system, *impl_->journal, type, impl_->directory, options);
+    impl_->directory->add(type, actor_of(commands));
+  }
   return commands;
 }
 
@@ -212,6 +224,11 @@ void node::add_participant(const std::string& name, const caf::actor& to) {
 
 void node::add_participant(const std::string& name, const multi_stream_handle& to) {
   add_participant(name, actor_of(to));
+}
+
+result<subscription> node::subscribe(subscriber_type type, const subscription_options& options) {
+  return internal::start_subscription(impl_->system, *impl_->journal, std::move(type), options,
+                                      impl_->directory, impl_->subscriptions);
 }
 
 } // namespace eventcore

@@ -3,6 +3,8 @@
 #include <eventcore/actors/host.hpp>
 #include <eventcore/actors/multi_stream_host.hpp>
 #include <eventcore/actors/saga_host.hpp>
+#include <eventcore/actors/subscriber.hpp>
+#include <eventcore/actors/subscription.hpp>
 #include <eventcore/persistence/lmdb_journal.hpp>
 
 #include <filesystem>
@@ -78,6 +80,19 @@ public:
   void add_participant(const std::string& name, const caf::actor& to);
   /// The same for what runs a multi-stream decider.
   void add_participant(const std::string& name, const multi_stream_handle& to);
+
+  /// Starts subscriber `S`, whose objects `make` makes, one for each worker; without it they are default constructed. Host
+  /// the deciders that its handlers answer with commands for before. Errors: `subscription_errc`, those of the journal. Throws
+  /// as `host` does.
+  template <class S, class Make>
+  result<subscription> subscribe(const subscription_options& options, Make make) {
+    return subscribe(subscriber_type_of<S>(std::move(make)), options);
+  }
+  template <class S>
+  result<subscription> subscribe(const subscription_options& options) {
+    return subscribe(subscriber_type_of<S>(), options);
+  }
+  result<subscription> subscribe(subscriber_type type, const subscription_options& options);
 
   eventcore::journal& journal() noexcept;
 

@@ -1,48 +1,10 @@
 #include <eventcore/actors/internal/fold_state.hpp>
 
+#include <eventcore/actors/internal/stored_event.hpp>
+
 #include "eventcore/actors/internal/answer.pb.h"
 
-#include <algorithm>
-
 namespace eventcore::internal {
-
-namespace {
-
-/// Calls `f` and turns what it throws into text.
-template <class F>
-std::optional<std::string> guarded(const char* what, F f) {
-  try {
-    return f();
-  } catch (const std::exception& e) {
-    return std::string{"made "} + what + " throw: " + e.what();
-  } catch (...) {
-    return std::string{"made "} + what + " throw something that is no std::exception";
-  }
-}
-
-std::optional<std::string> lift_and_evolve(const fold_type& type, const fold_type::event& row, void* state,
-                                           std::uint32_t version, std::string_view payload) {
-  auto lifts = type.lifts.steps().find(row.prototype->GetTypeName());
-  if (lifts == type.lifts.steps().end() || !lifts->second.contains(version))
-    return "has schema version " + std::to_string(version) + ", and there is no upcaster that lifts it to " +
-           std::to_string(row.schema_version) + "; add one to the decider";
-  auto step = lifts->second.find(version);
-  std::unique_ptr<google::protobuf::Message> event{step->second.from->New()};
-  if (!event->ParseFromArray(payload.data(), static_cast<int>(payload.size())))
-    return "has a payload that does not parse as " + event->GetTypeName() + ", which its upcaster takes";
-  for (; step != lifts->second.end(); ++step) {
-    auto lifted = guarded("its upcaster", [&]() -> std::optional<std::string> {
-      event = step->second.apply(*event);
-      return std::nullopt;
-    });
-    if (lifted)
-      return *lifted + " (from schema version " + std::to_string(step->first) + ")";
-  }
-  row.evolve(state, *event);
-  return std::nullopt;
-}
-
-} // namespace
 
 fold_state& fold_state::operator=(fold_state&& other) noexcept {
   std::swap(type_, other.type_);
@@ -83,26 +45,7 @@ std::optional<std::string> fold_state::apply(const new_event& event) {
 
 std::optional<std::string> fold_state::apply(std::string_view name, std::uint32_t schema_version,
                                              std::string_view payload) {
-  auto& names = type_->names;
-  if (last_event_ >= names.size() || names[last_event_].first != name) {
-    auto i =
-        std::ranges::lower_bound(names, name, {}, [](auto& entry) { return std::string_view{entry.first}; });
-    if (i == names.end() || i->first != name)
-      return "is unknown to the decider; add the type to its events, or run the program version that wrote "
-             "it";
-    last_event_ = static_cast<std::uint16_t>(i - names.begin());
-  }
-  auto& row = type_->events[names[last_event_].second];
-  if (schema_version > row.schema_version)
-    return "has schema version " + std::to_string(schema_version) + ", but this program knows only up to " +
-           std::to_string(row.schema_version) + "; run the program version that wrote it, or a newer one";
-  return guarded("evolve()", [&]() -> std::optional<std::string> {
-    if (schema_version < row.schema_version)
-      return lift_and_evolve(*type_, row, state_, schema_version, payload);
-    if (row.replay(state_, payload))
-      return std::nullopt;
-    return "has a payload that does not parse";
-  });
+  return apply_event(*type_, state_, last_event_, name, schema_version, payload, "evolve()");
 }
 
 void fold_state::remember(const answer_options& limits, std::string_view key, std::string_view content,

@@ -219,27 +219,30 @@ void saga_fold::evolve(state& s, const SagaCompensated&) {
 }
 
 std::optional<rejection> check_operation(const SagaProgress& saga, SagaOperated::Action action) {
-  auto no = [](std::string code, std::string text) { return rejection{std::move(code), std::move(text), {}}; };
+  auto no = [](std::string code, std::string text) {
+    return rejection{std::move(code), std::move(text), {}};
+  };
   if (saga.phase() == SagaProgress::NOT_STARTED)
     return no("no_such_saga", "there is no saga of this id");
   if (is_final(saga.phase()))
     return no("saga_is_final", "the saga has ended: " + SagaProgress::Phase_Name(saga.phase()));
   const auto* open = open_step(saga);
   switch (action) {
-    case SagaOperated::RETRY:
-      if (saga.phase() != SagaProgress::STUCK && !(open && is_delayed(*open)))
-        return no("nothing_to_retry", "the saga is neither stuck nor waits before a retry");
-      return std::nullopt;
-    case SagaOperated::SKIP:
-      if (saga.phase() != SagaProgress::STUCK)
-        return no("nothing_to_skip", "only the compensation that a stuck saga cannot do can be skipped");
-      return std::nullopt;
-    case SagaOperated::ABORT:
-      if (saga.phase() != SagaProgress::RUNNING)
-        return no("already_compensating", "the saga is being compensated already; if it is stuck: retry or skip");
-      return std::nullopt;
-    default:
-      return no("unknown_action", "an operator retries, skips or aborts");
+  case SagaOperated::RETRY:
+    if (saga.phase() != SagaProgress::STUCK && !(open && is_delayed(*open)))
+      return no("nothing_to_retry", "the saga is neither stuck nor waits before a retry");
+    return std::nullopt;
+  case SagaOperated::SKIP:
+    if (saga.phase() != SagaProgress::STUCK)
+      return no("nothing_to_skip", "only the compensation that a stuck saga cannot do can be skipped");
+    return std::nullopt;
+  case SagaOperated::ABORT:
+    if (saga.phase() != SagaProgress::RUNNING)
+      return no("already_compensating",
+                "the saga is being compensated already; if it is stuck: retry or skip");
+    return std::nullopt;
+  default:
+    return no("unknown_action", "an operator retries, skips or aborts");
   }
 }
 
@@ -262,8 +265,8 @@ public:
     for (auto& step : saga_.steps())
       if (step.name() == name && !step.reply_type().empty()) {
         if (step.reply_type() != reply.GetTypeName() || !reply.ParseFromString(step.reply()))
-          throw std::logic_error{"step " + step.name() + " replied with " + step.reply_type() + ", not with " +
-                                 reply.GetTypeName()};
+          throw std::logic_error{"step " + step.name() + " replied with " + step.reply_type() +
+                                 ", not with " + reply.GetTypeName()};
         return;
       }
     throw std::logic_error{"step " + std::string{name} + " has no reply (yet)"};
@@ -313,9 +316,7 @@ private:
   void attempt_again(step_state& step);
   void on_failure(step_state& step, SagaAnswered::Outcome outcome, const std::string& why);
   void order(const step_state& step);
-  std::int64_t in(std::chrono::milliseconds time) const {
-    return (now_ + time).time_since_epoch().count();
-  }
+  std::int64_t in(std::chrono::milliseconds time) const { return (now_ + time).time_since_epoch().count(); }
   std::int64_t retry_at(const step_state& step, const retry_policy& policy) const;
   const saga_step* definition_of(const std::string& name) const {
     auto i = std::ranges::find(type_.steps, name, &saga_step::name);
@@ -348,13 +349,15 @@ void saga_decider::on(const StartSaga& c) {
 }
 
 void saga_decider::on(const SagaAnswered& c) {
-  auto step = std::ranges::find(*saga_.mutable_steps(), c.step(), [](auto& s) -> auto& { return s.name(); });
+  auto step = std::ranges::find(
+      *saga_.mutable_steps(), c.step(), [](auto& s) -> auto& { return s.name(); });
   if (step == saga_.mutable_steps()->end() || !is_open(*step) || is_undo(*step) != c.undo()) {
     if (c.must_be_open())
-      decided_.rejected = rejection{
-          "step_not_open", saga_.phase() == SagaProgress::NOT_STARTED ? "there is no saga of this id"
-                                                                      : "step " + c.step() + " is not open",
-          {}};
+      decided_.rejected =
+          rejection{"step_not_open",
+                    saga_.phase() == SagaProgress::NOT_STARTED ? "there is no saga of this id"
+                                                               : "step " + c.step() + " is not open",
+                    {}};
     return;
   }
   if (c.outcome() == SagaAnswered::CONFIRMED) {
@@ -539,8 +542,10 @@ std::int64_t saga_decider::retry_at(const step_state& step, const retry_policy& 
     pause *= 2;
   pause = std::min(pause, std::chrono::microseconds{policy.max_backoff});
   auto dice = saga_.id() + '/' + step.name();
-  pause -= pause * static_cast<std::int64_t>(XXH3_64bits_withSeed(dice.data(), dice.size(), step.attempts()) % 1'000) /
-           2'000;
+  pause -=
+      pause *
+      static_cast<std::int64_t>(XXH3_64bits_withSeed(dice.data(), dice.size(), step.attempts()) % 1'000) /
+      2'000;
   return (now_ + pause).time_since_epoch().count();
 }
 

@@ -65,6 +65,7 @@ commit_writer::commit_writer(store& backend, const journal_options& options, eve
     , options_{options}
     , ids_{options.clock ? options.clock : system_microseconds}
     , now_{options.clock ? options.clock : system_microseconds}
+    , tail_{options.tail_bytes}
     , heads_{options.cached_heads} {
   ids_.observe(last_id);
   if (options_.writer == writer_mode::thread)
@@ -103,7 +104,7 @@ void commit_writer::give_back(std::size_t bytes) noexcept {
 }
 
 bool commit_writer::owns(std::string_view category) const {
-  return options_.categories.empty() ||
+  return options_.categories.empty() || category == dead_letter_category ||
          std::ranges::find(options_.categories, category) != options_.categories.end();
 }
 
@@ -456,6 +457,7 @@ result<committed> commit_writer::apply(const batch& work, const job& j, place at
         return broken(put.error());
       at.body += event.body_size;
       where.last = store_.head();
+      tail_.add(body, **version, where.last);
       if (where.first == 0)
         where.first = where.last;
     }
@@ -504,9 +506,11 @@ std::optional<error> commit_writer::end_transaction() {
   const auto earliest_set = earliest_set_;
   transaction_over();
   if (!committed) {
+    tail_.discard();
     forget();
     return committed.error();
   }
+  tail_.publish();
   if (auto head = store_.head(); head != head_before_)
     tail_followers_.notify(head);
   if (earliest_set)
@@ -516,6 +520,7 @@ std::optional<error> commit_writer::end_transaction() {
 
 void commit_writer::abort_transaction() {
   store_.abort();
+  tail_.discard();
   transaction_over();
   forget();
 }

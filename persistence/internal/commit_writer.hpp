@@ -2,6 +2,7 @@
 
 #include <eventcore/persistence/internal/followers.hpp>
 #include <eventcore/persistence/internal/head_cache.hpp>
+#include <eventcore/persistence/internal/log_tail.hpp>
 #include <eventcore/persistence/internal/store.hpp>
 
 #include <condition_variable>
@@ -31,6 +32,7 @@ public:
   tail_subscription follow_timers(std::function<void(timestamp)> on_set) {
     return timer_followers_.add(std::move(on_set));
   }
+  log_tail& tail() noexcept { return tail_; }
   journal_stats stats() const;
   std::size_t step();
 
@@ -131,6 +133,7 @@ private:
   std::uint64_t transactions_ended_ = 0;
   journal_stats stats_;
 
+  log_tail tail_;
   followers<log_position> tail_followers_;
   followers<timestamp> timer_followers_;
 

@@ -245,7 +245,7 @@ bool parse(std::string_view message, record_view& out) noexcept {
     }
   }
   return field.at_end() && out.event_id.size() == sizeof(event_id::bytes) && !out.stream.empty() &&
-         !out.type.empty() && out.version != 0;
+         !out.type.empty();
 }
 
 bool parse_header(std::string_view message, std::map<std::string, std::string>& out) {
@@ -318,7 +318,7 @@ result<void> verify(std::string_view value, log_position expected_position, reco
   if (value.size() <= checksum_size)
     return corrupt(expected_position, {}, "it is too short, only " + std::to_string(value.size()) + " bytes");
   const auto message = value.substr(checksum_size);
-  const bool is_record = parse(message, out);
+  const bool is_record = parse(message, out) && out.version != 0;
   if (get_fixed(value.data()) != XXH3_64bits(message.data(), message.size()))
     return corrupt(expected_position, out, "its checksum does not match its content");
   if (!is_record)
@@ -326,6 +326,21 @@ result<void> verify(std::string_view value, log_position expected_position, reco
   if (out.position != expected_position)
     return corrupt(expected_position, out, "it belongs to position " + std::to_string(out.position));
   return {};
+}
+
+/// Overwrites `out`. False: the metadata cannot be read.
+bool copy(const record_view& record, recorded_event& out) {
+  out.position = record.position;
+  out.stream = record.stream;
+  out.version = record.version;
+  std::copy(record.event_id.begin(), record.event_id.end(), out.id.bytes.begin());
+  out.type = record.type;
+  out.schema_version = std::max(record.schema_version, 1u);
+  out.occurred_at = timestamp{std::chrono::microseconds{static_cast<std::int64_t>(record.occurred_at_us)}};
+  out.payload = record.payload;
+  out.answer.key = record.answer_key;
+  out.answer.content = record.answer;
+  return parse_metadata(record.metadata, out.metadata);
 }
 
 } // namespace
@@ -390,19 +405,18 @@ result<void> decode_record(std::string_view value, log_position expected_positio
   record_view record;
   if (auto ok = verify(value, expected_position, record); !ok)
     return ok;
-  out.position = record.position;
-  out.stream = record.stream;
-  out.version = record.version;
-  std::copy(record.event_id.begin(), record.event_id.end(), out.id.bytes.begin());
-  out.type = record.type;
-  out.schema_version = std::max(record.schema_version, 1u);
-  out.occurred_at = timestamp{std::chrono::microseconds{static_cast<std::int64_t>(record.occurred_at_us)}};
-  out.payload = record.payload;
-  out.answer.key = record.answer_key;
-  out.answer.content = record.answer;
-  if (!parse_metadata(record.metadata, out.metadata))
+  if (!copy(record, out))
     return corrupt(expected_position, record, "its metadata cannot be read");
   return {};
+}
+
+bool decode_body(std::string_view body, stream_version version, log_position position, recorded_event& out) {
+  record_view record;
+  if (!parse(body, record))
+    return false;
+  record.version = version;
+  record.position = position;
+  return copy(record, out);
 }
 
 } // namespace eventcore::internal

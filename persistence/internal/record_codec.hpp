@@ -48,4 +48,7 @@ std::string_view guess_stream(std::string_view value) noexcept;
 /// their memory. Error: as `peek_record`; `out` is then unspecified.
 result<void> decode_record(std::string_view value, log_position expected_position, recorded_event& out);
 
+/// Copies a body that `encode_body` made to `out`, as `decode_record` does with the whole value. False: it is none.
+bool decode_body(std::string_view body, stream_version version, log_position position, recorded_event& out);
+
 } // namespace eventcore::internal

@@ -29,6 +29,14 @@ struct case_setup {
 /// Random commits, steps and reopenings against a model made of maps (journal_model.cpp).
 void a_journal_is_like_its_model(const case_setup& setup);
 
+// The newest events in memory, and feeds (tail_conformance.cpp).
+void new_events_are_in_memory_for_keepers(const case_setup& setup);
+void what_is_in_memory_is_durable(const case_setup& setup);
+void the_memory_of_the_tail_is_bounded(const case_setup& setup);
+void a_feed_tells_when_there_is_more(const case_setup& setup);
+void a_feed_beside_writers_sees_all_in_order(const case_setup& setup);
+void a_feed_is_like_the_log(const case_setup& setup);
+
 // Durable timers (timer_conformance.cpp).
 void timers_are_read_in_order(const case_setup& setup);
 void timers_are_moved_and_cancelled(const case_setup& setup);
