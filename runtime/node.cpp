@@ -132,9 +132,9 @@ struct node::impl {
   std::unordered_map<const saga_type*, host_handle> saga_hosts;
   caf::actor timers;
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
-  std::unique_ptr<internal::control_server> control; // uses all of it
   std::shared_ptr<internal::subscription_directory> subscriptions =
       std::make_shared<internal::subscription_directory>();
+  std::unique_ptr<internal::control_server> control; // uses all of it
 };
 
 node::node(std::unique_ptr<impl> content) noexcept
