@@ -136,9 +136,9 @@ struct node::impl {
   caf::actor timers;
   std::function<timestamp()> timer_time; ///< of the timers and of those who set them
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
-  std::unique_ptr<internal::control_server> control; // uses all of it
   std::shared_ptr<internal::subscription_directory> subscriptions =
       std::make_shared<internal::subscription_directory>();
+  std::unique_ptr<internal::control_server> control; // uses all of it
 };
 
 node::node(std::unique_ptr<impl> content) noexcept
