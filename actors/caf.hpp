@@ -44,6 +44,8 @@ struct get_breaker_stats {};
 /// To the actor that runs sagas. Answered with `saga_phase` when this one is in a final phase, or stuck.
 struct await_saga {
   std::string id;
+  /// When nobody waits for the answer any more: then it is `outcome_unknown`, sooner or later.
+  std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max();
 };
 
 } // namespace eventcore

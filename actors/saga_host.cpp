@@ -5,6 +5,7 @@
 #include <eventcore/actors/internal/saga_engine.hpp>
 
 #include <algorithm>
+#include <set>
 #include <stdexcept>
 
 namespace eventcore {
@@ -132,7 +133,8 @@ result<saga_status> saga_handle::status(std::string_view id, std::chrono::nanose
 }
 
 result<saga_phase> saga_handle::finished(std::string_view id, std::chrono::nanoseconds within) const {
-  return phase_in(impl_->ask(caf::make_message(await_saga{std::string{id}}), within));
+  const auto until = impl_->system->clock().now() + internal::bounded(within);
+  return phase_in(impl_->ask(caf::make_message(await_saga{std::string{id}, until}), within));
 }
 
 result<saga_phase> saga_handle::operate(std::string_view id, saga_action action, std::string why,
@@ -304,7 +306,7 @@ saga_handle internal::start_sagas(caf::actor_system& system, journal& journal, c
                                   std::function<timestamp()> now) {
   std::string missing;
   for (auto& step : type.steps)
-    for (auto& target : {step.target, step.undo_target})
+    for (auto& target : std::set{step.target, step.undo_target})
       if (!target.empty() && !hosts->find_participant(target))
         missing += (missing.empty() ? "" : ", ") + target + " (step " + step.name + ")";
   if (!missing.empty())

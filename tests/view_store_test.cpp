@@ -211,22 +211,26 @@ BOOST_AUTO_TEST_CASE(readers_see_one_state_while_rows_change) {
   put({{"a", "0"}, {"b", "0"}});
   std::atomic<bool> stop{false};
   std::atomic<int> torn{0};
-  std::atomic<int> reads{0};
+  std::atomic<int> backward{0};
   std::vector<std::jthread> readers;
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < 8; ++i)
     readers.emplace_back([&] {
+      int last = 0;
       while (!stop) {
         view_bounds all;
         auto rows = view->list(0, all);
         torn += !rows || rows->size() != 2 || (*rows)[0].value != (*rows)[1].value;
-        ++reads;
+        const auto now = rows && !rows->empty() ? std::stoi(rows->front().value) : 0;
+        backward += now < last;
+        last = now;
       }
     });
-  for (int i = 1; i < 200 || reads < 1'000; ++i)
+  for (int i = 1; i < 500; ++i)
     put({{"a", std::to_string(i)}, {"b", std::to_string(i)}});
   stop = true;
   readers.clear();
   BOOST_TEST(torn == 0);
+  BOOST_TEST(backward == 0, "a reader saw a state that was not committed yet");
 }
 
 BOOST_AUTO_TEST_CASE(a_closed_view_says_so) {

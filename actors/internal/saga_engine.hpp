@@ -23,9 +23,10 @@ std::string saga_timer(std::string_view category, std::string_view id);
 /// The category and the id in a saga's timer; nothing if it is another's.
 std::optional<std::pair<std::string_view, std::string_view>> saga_of_timer(std::string_view name);
 
-/// `<saga's stream>/<step>`, or `.../undo`.
+/// `<saga's stream>/<step>`, or `.../undo`; a compensation that was refused is tried again as `.../undo#2` and so on, because the
+/// answer to a key is for ever.
 std::string saga_request_key(std::string_view category, const std::string& id, const std::string& step,
-                             bool undo);
+                             bool undo, std::uint32_t refusals = 0);
 
 bool is_final(SagaProgress::Phase phase);
 

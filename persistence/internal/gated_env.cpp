@@ -231,6 +231,14 @@ void gated_env::drop_dead_readers() noexcept {
     mdb_reader_check(env_, &dead);
 }
 
+/// Whether a read transaction may show a commit that is not synced yet. LMDB takes the number of the last commit, and then the
+/// state from the page that the next commit but one is written to: a thread that sleeps in between gets the state of that one, as
+/// soon as it is written and before it is synced.
+bool gated_env::has_seen_too_much(MDB_txn* txn) const noexcept {
+  MDB_envinfo info{};
+  return mdb_env_info(env_, &info) == 0 && info.me_last_txnid > mdb_txn_id(txn) + 1;
+}
+
 result<MDB_txn*> gated_env::take_reader() {
   if (closed_)
     return make_error(journal_errc::closed, config_.subject + " is closed");
@@ -245,6 +253,10 @@ result<MDB_txn*> gated_env::take_reader() {
     }
   }
   auto code = txn ? mdb_txn_renew(txn) : mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
+  while (code == 0 && has_seen_too_much(txn)) {
+    mdb_txn_reset(txn);
+    code = mdb_txn_renew(txn);
+  }
   if (code == 0)
     return txn;
   if (txn)

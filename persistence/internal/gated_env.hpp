@@ -155,6 +155,7 @@ private:
   result<void> check_size() const;
   bool behind_end_is_free(std::size_t end) const;
   result<MDB_txn*> take_reader();
+  bool has_seen_too_much(MDB_txn* txn) const noexcept;
   void give_reader(MDB_txn* txn) noexcept;
   error failed(const std::string& why) const;
 
