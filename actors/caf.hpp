@@ -44,6 +44,8 @@ struct get_breaker_stats {};
 /// To the actor that runs sagas. Answered with `saga_phase` when this one is in a final phase, or stuck.
 struct await_saga {
   std::string id;
+  /// When nobody waits for the answer any more: then it is `outcome_unknown`, sooner or later.
+  std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max();
 };
 
 } // namespace eventcore
@@ -125,7 +127,8 @@ namespace internal {
 
 template <class Reply, class Self, class... Content>
 auto start_request(Self* self, const caf::actor& host, const caf::duration& within, Content&&... content) {
-  auto handle = self->request(host, within, std::forward<Content>(content)...);
+  // As one message, which the host passes on as it is; of loose elements it would have to make one.
+  auto handle = self->request(host, within, caf::make_message(std::forward<Content>(content)...));
   return pending_reply<Reply, decltype(handle)>{std::move(handle)};
 }
 

@@ -31,10 +31,10 @@ struct reaction {
 struct handled {
   std::size_t done = 0;
   std::size_t passed_over = 0; ///< of `done`: events of types that the handler does not declare
-  std::optional<error> failure;
+  std::optional<error> failure{};
   bool hopeless =
       false; ///< the failure will be the same however often it is tried: the event cannot be decoded
-  std::optional<reaction> answer;
+  std::optional<reaction> answer{};
 };
 
 /// How a run of events is to be handled, and how far it is. Shared by the thread that handles and the one that looks on.
@@ -46,6 +46,7 @@ public:
     return !stop_.load(std::memory_order_relaxed) && (!limit_ || within_limit(done));
   }
 
+  std::string_view source;   ///< name of the service that the events are from
   std::uint32_t attempt = 1; ///< of the first event, from 1
   bool from_dead_letters = false;
 

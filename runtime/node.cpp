@@ -5,9 +5,13 @@
 #include <eventcore/actors/internal/start_sagas.hpp>
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
+#include <eventcore/runtime/internal/dead_letter_control.hpp>
+#include <eventcore/runtime/internal/saga_control.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include <iostream>
 #include <mutex>
@@ -68,9 +72,15 @@ struct node::impl {
       , service{options.journal.service}
       , name{options.name}
       , config{options}
-      , system{config} {}
+      , system{config} {
+    if (!journal->info().folder.empty())
+      open_control();
+  }
 
   ~impl() {
+    control.reset();
+    for (auto& [type, projection] : projections)
+      projection.stop();
     // Each of these uses those after it.
     stop(subscriptions->all());
     stop(sagas);
@@ -88,6 +98,28 @@ struct node::impl {
     for (auto& [key, handle] : handles)
       actors.push_back(actor_of(handle));
     internal::stop_actors(system, actors, longest_stop);
+  }
+
+  /// A node without a control socket is worth more than none.
+  void open_control() {
+    auto opened = internal::control_server::open(
+        journal->info().folder,
+        {{internal::operate_saga_request,
+          internal::operate_sagas([this](auto category) { return find_sagas(category); })},
+         {internal::replay_dead_letters_request, internal::replay_letters(*journal, subscriptions)},
+         {internal::drop_dead_letters_request, internal::drop_letters(*journal)}});
+    if (opened)
+      control = *std::move(opened);
+    else
+      spdlog::error("operators cannot talk with this node: {}", opened.error().message());
+  }
+
+  saga_handle find_sagas(std::string_view category) {
+    std::lock_guard guard{mutex};
+    for (auto& [type, handle] : sagas)
+      if (type->category == category)
+        return handle;
+    return {};
   }
 
   static const caf::actor& actor_of(const caf::actor& actor) { return actor; }
@@ -108,10 +140,13 @@ struct node::impl {
   std::unordered_map<const multi_stream_type*, multi_stream_handle> commands;
   std::unordered_map<const saga_type*, saga_handle> sagas;
   std::unordered_map<const saga_type*, host_handle> saga_hosts;
+  std::unordered_map<const projection_type*, projection_handle> projections;
   caf::actor timers;
+  std::function<timestamp()> timer_time; ///< of the timers and of those who set them
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
   std::shared_ptr<internal::subscription_directory> subscriptions =
       std::make_shared<internal::subscription_directory>();
+  std::unique_ptr<internal::control_server> control; // uses all of it
 };
 
 node::node(std::unique_ptr<impl> content) noexcept
@@ -186,20 +221,42 @@ saga_handle node::start_sagas(const saga_type& type, const saga_options& options
   auto& sagas = impl_->sagas[&type];
   if (sagas)
     return sagas;
-  if (!impl_->timers)
-    impl_->timers = internal::start_timers(impl_->system, *impl_->journal);
+  if (!impl_->timers) {
+    impl_->timer_time = internal::timer_time(*impl_->journal);
+    impl_->timers = internal::start_timers(impl_->system, *impl_->journal, impl_->timer_time);
+  }
   auto adapted = options;
   adapted.host.check_head = options.host.check_head && !impl_->relaxed;
   host_handle persistent_part;
   try {
-    sagas = internal::start_sagas(impl_->system, *impl_->journal, type, impl_->directory, impl_->timers, adapted,
-                                  persistent_part);
+    sagas = internal::start_sagas(impl_->system, *impl_->journal, type, impl_->directory, impl_->timers,
+                                  adapted, persistent_part, impl_->timer_time);
   } catch (...) {
     impl_->sagas.erase(&type);
     throw;
   }
   impl_->saga_hosts[&type] = persistent_part;
   return sagas;
+}
+
+result<projection_handle> node::start_projection(const projection_type& type, projection_options options) {
+  std::lock_guard guard{impl_->mutex};
+  if (auto found = impl_->projections.find(&type); found != impl_->projections.end())
+    return found->second;
+  if (options.folder.empty()) {
+    const auto& folder = impl_->journal->info().folder;
+    if (folder.empty())
+      return make_error(journal_errc::invalid_argument,
+                        "projection " + type.form.projection +
+                            ": the journal has no folder to put the view into; name one in the options");
+    options.folder = std::filesystem::path{folder} / "projections" / type.form.projection;
+  }
+  if (options.sources.empty())
+    options.sources.push_back(make_journal_source(*impl_->journal));
+  auto opened = open_projection(type, std::move(options));
+  if (opened)
+    impl_->projections.emplace(&type, *opened);
+  return opened;
 }
 
 void node::add_participant(const std::string& name, const caf::actor& to) {

@@ -2,6 +2,7 @@
 
 #include <eventcore/actors/host.hpp>
 #include <eventcore/actors/multi_stream_host.hpp>
+#include <eventcore/actors/projection_host.hpp>
 #include <eventcore/actors/publisher.hpp>
 #include <eventcore/actors/saga_host.hpp>
 #include <eventcore/actors/subscriber.hpp>
@@ -33,10 +34,12 @@ struct node_options {
   std::size_t max_throughput = 300;
 };
 
-/// One running eventcore in this process: an actor system, a journal, and the hosts of its entities.
+/// One running eventcore in this process: an actor system, a journal, the hosts of its entities, subscriptions and
+/// projections. On a journal in a folder it listens on the Unix socket `control.sock` there, over which `eventcore sagas` carries out an operator's decisions; only
+/// its own user can open it. If the socket cannot be made, that is logged as an error, and the node runs without.
 ///
 /// Thread-safe, except for construction and destruction. Destruction refuses new commands, lets what is being committed
-/// finish and be answered, stops the actors and closes the journal.
+/// finish and be answered, stops projections and actors and closes the journal.
 class node {
 public:
   /// For `main`: reads the options from the command line (`--help` lists them). Prints the help and exits with 0 if asked
@@ -73,6 +76,18 @@ public:
   template <class S>
   saga_host<S> saga(const saga_options& options = {}) {
     return saga_host<S>{start_sagas(saga_type_of<S>(), options)};
+  }
+
+  /// Projection `P`, started by the first call. `options` of later calls are ignored. Its view lies in
+  /// `projections/<name>` of the journal's folder unless `options.folder` is given, and is made of the node's own journal, named
+  /// by its service (`journal` if there is none), unless `options.sources` are given; these must outlive the node. Errors: those of
+  /// `open_projection`; `invalid_argument` if neither the journal nor the options name a folder.
+  template <class P>
+  result<projection_host<P>> project(projection_options options = {}) {
+    auto started = start_projection(projection_type_of<P>(), std::move(options));
+    if (!started)
+      return started.error();
+    return projection_host<P>{*std::move(started)};
   }
 
   /// Makes an actor known to sagas by `name`: it takes `(eventcore::command_context, Command)`, or
@@ -113,6 +128,7 @@ private:
   host_handle start_host(const entity_type& type, const host_options& options);
   multi_stream_handle start_multi_stream(const multi_stream_type& type, const multi_stream_options& options);
   saga_handle start_sagas(const saga_type& type, const saga_options& options);
+  result<projection_handle> start_projection(const projection_type& type, projection_options options);
 
   std::unique_ptr<impl> impl_;
 };

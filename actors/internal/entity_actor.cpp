@@ -255,11 +255,11 @@ entity_actor::basis entity_actor::decide(command_record& record) {
   if (!command)
     return no(entity_errc::unknown_command, "the decider of category " + std::string{env_->type.category} +
                                                 " has no decide() for " + describe(record.content));
-  command_context own;
   const auto* context = view->context;
   if (!context || context->now == timestamp{}) {
-    if (context)
-      own = *context;
+    static const command_context none;
+    static thread_local command_context own; // keeps its memory
+    own = context ? *context : none;
     own.now = env_->now();
     context = &own;
   }
@@ -318,7 +318,7 @@ bool entity_actor::is_repeat(command_record& record, const entity_type::command&
                              const command_view& view, timestamp now, std::uint64_t& fingerprint) {
   auto& key = view.context->idempotency_key;
   fingerprint = fingerprint_of(*static_cast<const google::protobuf::Message*>(view.command));
-  auto* content = state_->find_answer(env_->options.answers, key, now);
+  auto content = state_->find_answer(env_->options.answers, key, now);
   if (!content)
     return false;
   auto first = decode_answer(*content, key, fingerprint, command.reply);

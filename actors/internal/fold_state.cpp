@@ -6,22 +6,6 @@
 
 namespace eventcore::internal {
 
-namespace {
-
-/// Calls `f` and turns what it throws into text.
-template <class F>
-std::optional<std::string> guarded(const char* what, F f) {
-  try {
-    return f();
-  } catch (const std::exception& e) {
-    return std::string{"made "} + what + " throw: " + e.what();
-  } catch (...) {
-    return std::string{"made "} + what + " throw something that is no std::exception";
-  }
-}
-
-} // namespace
-
 fold_state& fold_state::operator=(fold_state&& other) noexcept {
   std::swap(type_, other.type_);
   std::swap(state_, other.state_);
@@ -61,11 +45,7 @@ std::optional<std::string> fold_state::apply(const new_event& event) {
 
 std::optional<std::string> fold_state::apply(std::string_view name, std::uint32_t schema_version,
                                              std::string_view payload) {
-  const auto* row = find_event(*type_, name, last_event_);
-  if (!row)
-    return "is unknown to the decider; add the type to its events, or run the program version that wrote "
-           "it";
-  return guarded("evolve()", [&] { return evolve_stored(*type_, *row, state_, schema_version, payload); });
+  return apply_event(*type_, state_, last_event_, name, schema_version, payload, "evolve()");
 }
 
 void fold_state::remember(const answer_options& limits, std::string_view key, std::string_view content,

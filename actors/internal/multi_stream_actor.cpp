@@ -263,10 +263,9 @@ bool multi_stream_actor::guarded(task& t, F f) {
   } catch (const invalid_command_streams& e) {
     fail_decided(t, e.why());
   } catch (const std::exception& e) {
-    fail_decided(t, make_error(entity_errc::decider_failed, std::string{type_.name} +
-                                                                " threw an exception on " +
-                                                                t.type->prototype->GetTypeName() + ": " +
-                                                                e.what()));
+    fail_decided(
+        t, make_error(entity_errc::decider_failed, std::string{type_.name} + " threw an exception on " +
+                                                       t.type->prototype->GetTypeName() + ": " + e.what()));
   } catch (...) {
     fail_decided(t, make_error(entity_errc::decider_failed,
                                std::string{type_.name} + " threw something that is no std::exception on " +
@@ -433,11 +432,11 @@ bool multi_stream_actor::discovers(task& t) {
   if (std::ranges::none_of(streams, is_new))
     return false;
   if (++t.discoveries > options_.max_discoveries) {
-    fail_decided(t, make_error(entity_errc::invalid_command,
-                               "the command discovers streams without end: the last one is " +
-                                   std::ranges::find_if(streams, is_new)->stream.str() + " after " +
-                                   std::to_string(options_.max_discoveries) +
-                                   " rounds; see max_discoveries"));
+    fail_decided(t,
+                 make_error(entity_errc::invalid_command,
+                            "the command discovers streams without end: the last one is " +
+                                std::ranges::find_if(streams, is_new)->stream.str() + " after " +
+                                std::to_string(options_.max_discoveries) + " rounds; see max_discoveries"));
     return true;
   }
   leave_queues(t);
@@ -451,7 +450,7 @@ bool multi_stream_actor::is_repeat(task& t) {
   if (key.empty())
     return false;
   t.fingerprint = fingerprint_of(*t.command);
-  auto* content = t.uses.front().at->state->find_answer(options_.answers, key, t.context.now);
+  auto content = t.uses.front().at->state->find_answer(options_.answers, key, t.context.now);
   if (!content)
     return false;
   auto first = decode_answer(*content, key, t.fingerprint, t.type->reply);

@@ -12,22 +12,18 @@ std::optional<std::string> lift_and_evolve(const fold_type& type, const fold_typ
   auto lifts = type.lifts.steps().find(row.prototype->GetTypeName());
   if (lifts == type.lifts.steps().end() || !lifts->second.contains(version))
     return "has schema version " + std::to_string(version) + ", and there is no upcaster that lifts it to " +
-           std::to_string(row.schema_version) + "; add one";
+           std::to_string(row.schema_version) + "; add one to upcast()";
   auto step = lifts->second.find(version);
   std::unique_ptr<google::protobuf::Message> event{step->second.from->New()};
   if (!event->ParseFromArray(payload.data(), static_cast<int>(payload.size())))
     return "has a payload that does not parse as " + event->GetTypeName() + ", which its upcaster takes";
   for (; step != lifts->second.end(); ++step) {
-    auto failed = [&](const std::string& what) {
-      return "made its upcaster throw" + what + " (from schema version " + std::to_string(step->first) + ")";
-    };
-    try {
+    auto lifted = guarded("its upcaster", [&]() -> std::optional<std::string> {
       event = step->second.apply(*event);
-    } catch (const std::exception& e) {
-      return failed(std::string{": "} + e.what());
-    } catch (...) {
-      return failed(" something that is no std::exception");
-    }
+      return std::nullopt;
+    });
+    if (lifted)
+      return *lifted + " (from schema version " + std::to_string(step->first) + ")";
   }
   row.evolve(state, *event);
   return std::nullopt;
@@ -62,6 +58,16 @@ std::optional<std::string> evolve_stored(const fold_type& type, const fold_type:
   if (!row.replay(state, payload))
     return "has a payload that does not parse";
   return std::nullopt;
+}
+
+std::optional<std::string> apply_event(const fold_type& type, void* state, std::uint16_t& last,
+                                       std::string_view name, std::uint32_t schema_version,
+                                       std::string_view payload, const char* function) {
+  const auto* row = find_event(type, name, last);
+  if (!row)
+    return "is unknown to the decider; add the type to its events, or run the program version that wrote "
+           "it";
+  return guarded(function, [&] { return evolve_stored(type, *row, state, schema_version, payload); });
 }
 
 } // namespace eventcore::internal

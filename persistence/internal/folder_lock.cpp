@@ -39,17 +39,18 @@ struct folder_lock::held {
   }
 };
 
-result<folder_lock> folder_lock::acquire(const std::filesystem::path& dir, mode how) {
+result<folder_lock> folder_lock::acquire(const std::filesystem::path& dir, mode how,
+                                         const std::string& what) {
   std::error_code failed;
   auto canonical = std::filesystem::canonical(dir, failed);
   if (failed)
-    return make_error(journal_errc::cannot_open, "journal folder " + dir.string() + ": " + failed.message());
+    return make_error(journal_errc::cannot_open, what + " folder " + dir.string() + ": " + failed.message());
   {
     std::lock_guard lock{folders().mutex};
     if (!folders().open.insert(canonical).second)
-      return make_error(journal_errc::locked, "journal folder " + dir.string() +
-                                                  " is open already in this process (pid " +
-                                                  std::to_string(::getpid()) + "); use that journal object");
+      return make_error(journal_errc::locked,
+                        what + " folder " + dir.string() + " is open already in this process (pid " +
+                            std::to_string(::getpid()) + "); use that " + what + " object");
   }
   auto mine = std::make_shared<held>();
   mine->dir = canonical;
@@ -62,9 +63,9 @@ result<folder_lock> folder_lock::acquire(const std::filesystem::path& dir, mode 
       std::array<char, 32> pid{};
       auto size = ::pread(mine->fd, pid.data(), pid.size() - 1, 0);
       return make_error(journal_errc::locked,
-                        "journal folder " + dir.string() + " is being written by process " +
-                            (size > 0 ? std::string{pid.data()} : std::string{"(unknown)"}) +
-                            "; a journal has one writer at a time");
+                        what + " folder " + dir.string() + " is being written by process " +
+                            (size > 0 ? std::string{pid.data()} : std::string{"(unknown)"}) + "; a " + what +
+                            " has one writer at a time");
     }
     auto pid = std::to_string(::getpid());
     if (::ftruncate(mine->fd, 0) != 0 || ::pwrite(mine->fd, pid.data(), pid.size(), 0) < 0)

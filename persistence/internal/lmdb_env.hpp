@@ -1,55 +1,10 @@
 #pragma once
 
-#include <eventcore/persistence/errc.hpp>
+#include <eventcore/persistence/internal/gated_env.hpp>
 
-#include <lmdb.h>
-
-#include <cstdint>
-#include <filesystem>
-#include <functional>
 #include <memory>
-#include <mutex>
-#include <optional>
-#include <shared_mutex>
-#include <string>
-#include <string_view>
-#include <vector>
 
 namespace eventcore::internal {
-
-/// The error of a failed LMDB call: `disk_full`, `corrupt` or `io_error`. `what` says what was tried.
-error lmdb_error(int code, const std::string& what);
-
-inline MDB_val to_val(std::string_view bytes) noexcept {
-  return {bytes.size(), const_cast<char*>(bytes.data())};
-}
-
-inline std::string_view to_view(const MDB_val& val) noexcept {
-  return {static_cast<const char*>(val.mv_data), val.mv_size};
-}
-
-/// What an environment's `data.mdb` should be and is, in bytes. LMDB leaves the last pages that it counts unwritten if a
-/// transaction took and freed them: a writer extends the file after each commit, so that a short file has lost pages.
-struct file_size {
-  int fd = -1;
-  std::size_t page = 0;
-  std::size_t expected = 0;
-  std::size_t found = 0;
-
-  bool short_of_pages() const noexcept { return found < expected; }
-};
-
-std::optional<file_size> size_of_file(MDB_env* env) noexcept;
-
-/// Brings the file to the size that LMDB counts. If it cannot be extended, those who open it say so; what was committed is
-/// safe.
-void extend_file(MDB_env* env) noexcept;
-
-/// Error: `disk_full` if less than `reserve_bytes` are free; `io_error`.
-result<void> check_disk(const std::filesystem::path& dir, std::size_t reserve_bytes);
-
-/// Makes the names in `dir` durable. Returns 0 or the `errno`.
-int sync_folder(const std::filesystem::path& dir) noexcept;
 
 /// The tables of a journal. All but the log have byte strings for keys, in byte order.
 struct lmdb_tables {
@@ -64,37 +19,8 @@ struct lmdb_tables {
 
 constexpr MDB_dbi no_table = ~MDB_dbi{0};
 
-/// Closes a cursor at the end of its scope. Empty if it could not be opened.
-class lmdb_cursor {
-public:
-  lmdb_cursor() = default;
-  lmdb_cursor(MDB_txn* txn, MDB_dbi table) noexcept {
-    if (mdb_cursor_open(txn, table, &cursor_) != 0)
-      cursor_ = nullptr;
-  }
-  lmdb_cursor(lmdb_cursor&& other) noexcept
-      : cursor_{std::exchange(other.cursor_, nullptr)} {}
-  lmdb_cursor& operator=(lmdb_cursor&& other) noexcept {
-    std::swap(cursor_, other.cursor_);
-    return *this;
-  }
-  ~lmdb_cursor() {
-    if (cursor_)
-      mdb_cursor_close(cursor_);
-  }
-
-  int get(MDB_val& key, MDB_val& value, MDB_cursor_op op) noexcept {
-    return cursor_ ? mdb_cursor_get(cursor_, &key, &value, op) : ENOMEM;
-  }
-  MDB_cursor* handle() const noexcept { return cursor_; }
-
-private:
-  MDB_cursor* cursor_ = nullptr;
-};
-
-/// An open LMDB environment behind a gate: all reads pass through `read`, so that `reopen` never leaves a reader with a
-/// pointer into the old map. Thread-safe, save that write transactions belong to one thread.
-class lmdb_env {
+/// The open LMDB environment of a journal.
+class lmdb_env final : public gated_env {
 public:
   struct config {
     std::filesystem::path dir;
@@ -105,62 +31,22 @@ public:
   };
 
   static result<std::unique_ptr<lmdb_env>> open(config how);
-  ~lmdb_env();
-  lmdb_env(const lmdb_env&) = delete;
 
-  /// Calls `f(txn, tables)` with a read transaction and returns its result. `f` must not keep what it saw, nor call back to
-  /// users. Nothing else of the environment may be called in it.
+  /// Calls `f(txn, tables)` as `gated_env::read` does.
   template <class F>
   auto read(F&& f) -> decltype(f(std::declval<MDB_txn*>(), std::declval<const lmdb_tables&>())) {
-    std::shared_lock gate{gate_};
-    auto txn = take_reader();
-    if (!txn)
-      return txn.error();
-    struct giver {
-      lmdb_env& env;
-      MDB_txn* txn;
-      ~giver() { env.give_reader(txn); }
-    } back{*this, *txn};
-    return f(*txn, tables_);
+    return gated_env::read([&](MDB_txn* txn) { return f(txn, tables_); });
   }
 
-  // -- for the one writer --
-
-  result<MDB_txn*> begin_write();
-  int commit_write(MDB_txn* txn);
   const lmdb_tables& tables() const noexcept { return tables_; }
 
-  /// Closes the environment and opens it again: after a failed sync, nothing of the old map is to be trusted. Waits for
-  /// readers. While it fails, reads and writes answer its error, and the next write tries again.
-  result<void> reopen();
-
-  /// Waits for readers; later calls answer `closed`.
-  void close();
-
-  /// Frees the places of readers whose process died.
-  void drop_dead_readers() noexcept;
-
-  const std::filesystem::path& dir() const noexcept { return config_.dir; }
-
 private:
-  explicit lmdb_env(config how)
-      : config_{std::move(how)} {}
+  explicit lmdb_env(gated_env::config how)
+      : gated_env{std::move(how)} {}
 
-  result<void> start();
-  void stop() noexcept;
-  result<void> check_size() const;
-  bool behind_end_is_free(std::size_t end) const;
-  result<void> open_tables();
-  result<MDB_txn*> take_reader();
-  void give_reader(MDB_txn* txn) noexcept;
+  result<void> open_tables(MDB_txn* txn) override;
 
-  config config_;
-  MDB_env* env_ = nullptr;
-  bool closed_ = false;
   lmdb_tables tables_{};
-  std::shared_mutex gate_;
-  std::mutex pool_mutex_;
-  std::vector<MDB_txn*> pool_; // reset read transactions
 };
 
 } // namespace eventcore::internal

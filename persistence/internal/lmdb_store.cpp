@@ -41,7 +41,7 @@ result<void> lmdb_store::load() {
 }
 
 result<void> lmdb_store::begin() {
-  if (auto room = check_disk(env_.dir(), reserve_disk_bytes_); !room)
+  if (auto room = check_disk(env_.dir(), reserve_disk_bytes_, env_.subject()); !room)
     return room;
   auto txn = env_.begin_write();
   if (!txn)

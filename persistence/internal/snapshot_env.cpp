@@ -305,7 +305,7 @@ std::optional<snapshot> snapshot_env::find(const stream_id& stream, const std::s
 }
 
 bool snapshot_env::write(const snapshot_batch& batch) {
-  if (!check_disk(config_.journal_dir, config_.reserve_disk_bytes) || !open())
+  if (!check_disk(config_.journal_dir, config_.reserve_disk_bytes, "snapshots") || !open())
     return false;
   int dead = 0;
   mdb_reader_check(env_, &dead);

@@ -3,6 +3,7 @@
 #include "support/entity_world.hpp"
 #include "support/journal_helpers.hpp"
 
+#include <eventcore/actors/dead_letters.hpp>
 #include <eventcore/actors/internal/dead_letter.pb.h>
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/subscriber.hpp>
@@ -106,8 +107,6 @@ struct subscription_world : entity_world {
     journal.inner().submit(std::move(c), *journal.inner().reserve(), nullptr, 0);
     journal.inner().step();
   }
-
-  std::vector<caf::actor> workers_of(const subscription& s);
 
 private:
   std::int64_t bad_number = 0;
