@@ -212,8 +212,8 @@ result<projection_build::page> projection_build::read_page(source_state& s, stea
 }
 
 std::optional<error> projection_build::apply(const source_state& s, const recorded_event& event) {
-  const event_context context{s.source->name(), event.stream,      event.version, event.position,
-                              event.id,         event.occurred_at, event.metadata};
+  const projection_context context{s.source->name(), event.stream,      event.version, event.position,
+                                   event.id,         event.occurred_at, event.metadata};
   projected_event target{*changes_, context};
   auto why = apply_event(type_.events, &target, last_type_, event.type, event.schema_version, event.payload,
                          "apply()");

@@ -48,7 +48,7 @@ struct sums_of : projection<sums_of<Version, Events>> {
   using views = eventcore::views<by_stream, by_text>;
   using events = Events;
 
-  static void apply(views& v, const Happened& e, const event_context& c) {
+  static void apply(views& v, const Happened& e, const projection_context& c) {
     v.template update<by_stream>({std::string{c.source}, std::string{c.stream}},
                                  [&](auto& sum) { add(sum, e.number() * Version, c.position); });
     if (e.text() == texts::broken && apply_is_broken)
