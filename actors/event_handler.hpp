@@ -46,6 +46,7 @@ public:
     return !stop_.load(std::memory_order_relaxed) && (!limit_ || within_limit(done));
   }
 
+  std::string_view source;   ///< name of the service that the events are from
   std::uint32_t attempt = 1; ///< of the first event, from 1
   bool from_dead_letters = false;
 

@@ -11,7 +11,15 @@ handled subscriber_core::handle(std::span<const recorded_event* const> events, h
   handled result;
   for (; result.done != events.size() && run.go_on(result.done); ++result.done) {
     const auto& event = *events[result.done];
-    const event_context context{event, result.done == 0 ? run.attempt : 1, run.from_dead_letters};
+    const event_context context{run.source,
+                                event.stream,
+                                event.version,
+                                event.position,
+                                event.id,
+                                event.occurred_at,
+                                event.metadata,
+                                result.done == 0 ? run.attempt : 1,
+                                run.from_dead_letters};
     handler_call call{object(), &context};
     try {
       if (!table_) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/actors/decider.hpp>
+#include <eventcore/actors/event_context.hpp>
 #include <eventcore/actors/event_handler.hpp>
 #include <eventcore/actors/multi_stream.hpp>
 
@@ -12,13 +13,6 @@
 #include <utility>
 
 namespace eventcore {
-
-/// What a handler hears of an event besides its content.
-struct event_context {
-  const recorded_event& event; ///< `id` is the key by which repeats are known
-  std::uint32_t attempt = 1;   ///< 2 and more: the handler failed before
-  bool from_dead_letters = false;
-};
 
 /// The base of what users write to follow the log:
 ///

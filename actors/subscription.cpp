@@ -1,5 +1,7 @@
 #include <eventcore/actors/subscription.hpp>
 
+#include <eventcore/actors/dead_letters.hpp>
+
 #include <eventcore/actors/internal/ask.hpp>
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/subscription_cursor.hpp>
@@ -82,6 +84,8 @@ std::string_view to_string(subscription_state state) noexcept {
 struct subscription::impl {
   caf::actor_system* system;
   caf::actor actor;
+  eventcore::journal* journal;
+  std::string name;
 
   result<caf::message> ask(caf::message request, std::chrono::nanoseconds within) const {
     return internal::ask_and_wait(*system, actor, std::move(request), internal::bounded(within));
@@ -101,6 +105,12 @@ result<void> subscription::reached(log_position position, std::chrono::nanosecon
 
 result<void> subscription::resume(std::chrono::nanoseconds within) const {
   return empty(impl_->ask(caf::make_message(internal::resume_subscription{}), within));
+}
+
+result<std::size_t> subscription::replay_dead_letters(std::optional<log_position> position) const {
+  auto wanted = want_dead_letters_replayed(*impl_->journal, impl_->name, position);
+  caf::anon_send(impl_->actor, internal::look_at_letters{});
+  return wanted;
 }
 
 result<void> subscription::stop(std::chrono::nanoseconds within) const {
@@ -172,7 +182,8 @@ result<subscription> internal::start_subscription(caf::actor_system& system, jou
                           ", but the journal ends at " + std::to_string(*head) +
                           ": it is an older one, or another one, than the subscription followed");
   auto actor = system.spawn<subscription_actor>(std::ref(journal), std::move(how));
-  return subscription{std::make_shared<subscription::impl>(subscription::impl{&system, std::move(actor)})};
+  return subscription{std::make_shared<subscription::impl>(
+      subscription::impl{&system, std::move(actor), &journal, options.name})};
 }
 
 } // namespace eventcore

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -95,6 +96,8 @@ struct subscription_stats {
   std::uint64_t retries = 0;
   std::uint64_t skipped = 0;
   std::uint64_t parked = 0;
+  std::uint64_t replayed = 0;       ///< dead letters, with success
+  std::uint64_t replays_failed = 0; ///< they stay parked
   std::uint64_t rejected = 0; ///< commands of reactions that a decider said no to
   std::uint64_t restarts = 0; ///< of workers
   bool stalled = false;       ///< a handler has not returned for `handler_limit`
@@ -125,6 +128,10 @@ public:
 
   /// A stopped subscription tries again where it stands; one that waits before a retry tries at once.
   result<void> resume(std::chrono::nanoseconds within) const;
+
+  /// Tries a dead letter again, or all of them, soon: `want_dead_letters_replayed`, and the subscription looks. What it came to
+  /// is to be seen in the dead letters. Not for actors. The number of letters.
+  result<std::size_t> replay_dead_letters(std::optional<log_position> position = {}) const;
 
   /// Ends the subscription: the events in the handlers' hands are finished, the cursor is moved, and its name is free.
   result<void> stop(std::chrono::nanoseconds within) const;

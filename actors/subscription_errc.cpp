@@ -24,6 +24,8 @@ public:
       return "the event cannot be decoded";
     case subscription_errc::cursor_moved:
       return "somebody else moved the subscription's cursor";
+    case subscription_errc::no_such_letter:
+      return "there is no such dead letter";
     }
     return "unknown subscription error " + std::to_string(value);
   }

@@ -22,6 +22,8 @@ enum class subscription_errc : std::uint8_t {
   not_decodable,
   /// Somebody else moved the subscription's cursor: it runs twice.
   cursor_moved,
+  /// The subscription has no such dead letter, or none at all.
+  no_such_letter,
 };
 
 const std::error_category& subscription_category() noexcept;

@@ -66,6 +66,13 @@ const std::vector<scenario> scenarios{
      nullptr,
      {"open_journal"},
      recover_with_snapshot},
+    {"subscribe_catch_up",
+     "a subscriber that reads these events",
+     "raw_lmdb_scan_parse",
+     {"open_journal"},
+     subscribe_catch_up},
+    {"subscribe_live", "a subscriber that follows while events are appended", nullptr, {}, subscribe_live},
+    {"subscribe_8", "appending while eight subscribers follow", nullptr, {}, subscribe_8},
     {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
     {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
 };

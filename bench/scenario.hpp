@@ -67,6 +67,9 @@ figure open_journal(run_context&);
 figure raw_lmdb_scan_parse(run_context&);
 figure replay(run_context&);
 figure recover_with_snapshot(run_context&);
+figure subscribe_live(run_context&);
+figure subscribe_catch_up(run_context&);
+figure subscribe_8(run_context&);
 figure cold_entities(run_context&);
 figure entity_memory(run_context&);
 

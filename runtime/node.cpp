@@ -5,6 +5,7 @@
 #include <eventcore/actors/internal/start_sagas.hpp>
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
+#include <eventcore/runtime/internal/dead_letter_control.hpp>
 #include <eventcore/runtime/internal/saga_control.hpp>
 
 #include <CLI/CLI.hpp>
@@ -101,7 +102,9 @@ struct node::impl {
     auto opened = internal::control_server::open(
         journal->info().folder,
         {{internal::operate_saga_request,
-          internal::operate_sagas([this](auto category) { return find_sagas(category); })}});
+          internal::operate_sagas([this](auto category) { return find_sagas(category); })},
+         {internal::replay_dead_letters_request, internal::replay_letters(*journal, subscriptions)},
+         {internal::drop_dead_letters_request, internal::drop_letters(*journal)}});
     if (opened)
       control = *std::move(opened);
     else

@@ -73,8 +73,8 @@ BOOST_AUTO_TEST_CASE(the_filter_admits_categories_and_types) {
 BOOST_AUTO_TEST_CASE(a_handler_hears_where_an_event_stands) {
   std::vector<std::string> contexts;
   on_event = [&](const Happened&, const event_context& x) {
-    contexts.push_back(x.event.stream + ' ' + std::to_string(x.event.version) + ' ' +
-                       std::to_string(x.event.position) + ' ' + std::to_string(x.attempt));
+    contexts.push_back(x.stream + ' ' + std::to_string(x.version) + ' ' + std::to_string(x.position) + ' ' +
+                       std::to_string(x.attempt));
     return result<void>{};
   };
   follow();
@@ -331,12 +331,13 @@ BOOST_AUTO_TEST_CASE(one_that_stopped_has_moved_its_cursor_to_there) {
   auto s = follow();
   happen("a-1", {1, 2, 3, 4});
   pass(1s);
+  BOOST_TEST(cursor() == 2u);
+  BOOST_TEST((stats(s).state == subscription_state::stopped));
   stop(s);
-  // What was handled before is handled again, at most.
-  BOOST_TEST(cursor() <= 2u);
-  tries = -100;
+  BOOST_TEST(cursor() == 2u);
+  tries = 100;
   follow();
-  BOOST_TEST(heard.back() == 4);
+  BOOST_TEST((heard == list{1, 2, 3, 4}));
 }
 
 BOOST_AUTO_TEST_CASE(or_it_skips_the_event) {
@@ -360,18 +361,18 @@ BOOST_AUTO_TEST_CASE(or_it_parks_the_event_with_its_cursor) {
   BOOST_TEST((heard == list{1, 3}));
   BOOST_TEST(stats(s).parked == 1u);
   BOOST_TEST(cursor() == 2u); // in the letter's own commit
-  auto letters = events("deadletter-sub");
+  auto letters = must(list_dead_letters(journal, "sub"));
   BOOST_TEST_REQUIRE(letters.size() == 1u);
-  DeadLetter letter;
-  letter.ParseFromString(letters[0].payload);
-  BOOST_TEST(letter.subscription() == "sub");
-  BOOST_TEST(letter.position() == 2u);
-  BOOST_TEST(letter.stream() == "a-1");
-  BOOST_TEST(letter.version() == 2u);
-  BOOST_TEST(letter.type() == "eventcore.test.Happened");
-  BOOST_TEST(letter.attempts() == 2u);
-  check_contains(letter.why(), "no 2 today");
-  BOOST_TEST(letters[0].metadata.causation_id == to_string(events("a-1")[1].id));
+  BOOST_TEST(letters[0].position == 2u);
+  BOOST_TEST(letters[0].stream == "a-1");
+  BOOST_TEST(letters[0].version == 2u);
+  BOOST_TEST(letters[0].type == "eventcore.test.Happened");
+  BOOST_TEST(letters[0].attempts == 2u);
+  check_contains(letters[0].why, "no 2 today");
+  BOOST_TEST(events("deadletter-sub").at(0).metadata.causation_id == to_string(events("a-1")[1].id));
+  BOOST_TEST((must(list_dead_letter_subscriptions(journal)) == std::vector<std::string>{"sub"}));
+  happen("a-1", {4});
+  BOOST_TEST(stats(s).passed_over == 0u); // its own letters are not for it
 }
 
 BOOST_AUTO_TEST_CASE(a_letter_that_cannot_be_written_is_not_lost) {
@@ -479,7 +480,7 @@ BOOST_AUTO_TEST_CASE(workers_share_the_streams_and_keep_their_order) {
   options.workers = 4;
   std::map<std::string, list> by_stream;
   on_event = [&](const Happened& e, const event_context& x) {
-    by_stream[x.event.stream].push_back(e.number());
+    by_stream[x.stream].push_back(e.number());
     return result<void>{};
   };
   auto s = follow();

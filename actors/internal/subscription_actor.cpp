@@ -1,11 +1,9 @@
 #include <eventcore/actors/internal/subscription_actor.hpp>
 
-#include <eventcore/actors/internal/dead_letter.pb.h>
 #include <eventcore/actors/internal/stored_event.hpp>
 #include <eventcore/actors/internal/subscription_cursor.hpp>
 #include <eventcore/actors/subscription_errc.hpp>
 #include <eventcore/persistence/internal/stream_index.hpp>
-#include <eventcore/persistence/internal/utf8.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -17,18 +15,11 @@ namespace {
 
 /// Chunks without admitted events are passed over this many at a time, then others have their turn.
 constexpr int reads_in_a_row = 16;
-constexpr std::size_t max_why_bytes = 2'000;
+/// However small they are: where commits are small and far between, a chunk holds few events.
+constexpr std::size_t max_chunks_in_hand = 64;
+const std::string letter_prefix = std::string{dead_letter_category} + '-';
 
-/// What went wrong says nothing of the event or of its command.
-bool is_passing(const error& e) {
-  return e.code() == entity_errc::overloaded || e.code() == entity_errc::not_persisted ||
-         e.code() == entity_errc::conflict || e.code() == entity_errc::outcome_unknown ||
-         e.code() == entity_errc::stopped;
-}
-
-std::string text_of(const std::string& why) {
-  return is_utf8(why) && why.size() <= max_why_bytes ? why : quoted(why, max_why_bytes);
-}
+} // namespace
 
 std::chrono::milliseconds doubled(std::chrono::milliseconds first, std::size_t times,
                                   std::chrono::milliseconds longest) {
@@ -38,8 +29,6 @@ std::chrono::milliseconds doubled(std::chrono::milliseconds first, std::size_t t
   return std::min(pause, longest);
 }
 
-} // namespace
-
 subscription_actor::subscription_actor(caf::actor_config& config, eventcore::journal& journal, start how)
     : caf::event_based_actor{config}
     , journal_{journal}
@@ -48,6 +37,9 @@ subscription_actor::subscription_actor(caf::actor_config& config, eventcore::jou
     , hosts_{std::move(how.hosts)}
     , name_{std::move(how.name)}
     , cursor_name_{subscription_cursor_name(options_.name)}
+    , letter_stream_{*find_dead_letter_stream(options_.name)}
+    , admits_letters_{std::ranges::find(options_.filter.categories, dead_letter_category) !=
+                      options_.filter.categories.end()}
     , lanes_(options_.workers)
     , completed_{how.first - 1}
     , cursor_{how.cursor}
@@ -83,6 +75,8 @@ caf::behavior subscription_actor::make_behavior() {
     if (auto alive = caf::actor_cast<caf::actor>(self))
       caf::anon_send(alive, feed_more{});
   });
+  letters_read_.emplace(stream_cursor{letter_stream_});
+  send(this, look_at_letters{});
   settle();
   pump();
   return {
@@ -102,8 +96,7 @@ caf::behavior subscription_actor::make_behavior() {
       [this](retry_journal) {
         journal_pause_.reset();
         at_end_ = false;
-        settle();
-        pump();
+        read_letters();
         leave_if_done();
       },
       [this](outcomes_wait) { on_outcomes(); },
@@ -122,12 +115,11 @@ caf::behavior subscription_actor::make_behavior() {
         for (auto& l : lanes_)
           if (l.at == lane::phase::stopped || l.at == lane::phase::pausing) {
             l.at = lane::phase::idle;
-            l.attempt = 1;
-            work(l);
+            l.shares.front().attempt = 1;
           }
-        settle();
-        pump();
+        went_on();
       },
+      [this](look_at_letters) { read_letters(); },
       [this](stop_host how) -> caf::result<void> {
         stop_requests_.emplace_back(*current_mailbox_element());
         begin_stop(how.at_once);
@@ -147,10 +139,15 @@ caf::invoke_message_result subscription_actor::consume(caf::mailbox_element& ele
 
 // -- feeding
 
+bool subscription_actor::has_room() const {
+  return chunks_.size() < 2 ||
+         (chunks_.size() < max_chunks_in_hand && events_in_hand_ < options_.chunk.events &&
+          bytes_in_hand_ < options_.chunk.bytes);
+}
+
 void subscription_actor::pump() {
-  const std::size_t max_in_hand = lanes_.size() == 1 ? 2 : 4;
   for (int reads = 0; !at_end_; ++reads) {
-    if (create_ || stopping_ || stood_still_ || journal_pause_ || chunks_.size() >= max_in_hand)
+    if (create_ || stopping_ || stood_still_ || journal_pause_ || !has_room())
       return;
     if (reads == reads_in_a_row)
       return send(this, feed_more{});
@@ -170,25 +167,35 @@ void subscription_actor::pump() {
   }
 }
 
+/// Dead letters are for those who ask for them, and a subscription's own ones never for itself: it would park them again.
+bool subscription_actor::wants(const recorded_event& event) const {
+  return !event.stream.starts_with(letter_prefix) ||
+         (admits_letters_ && event.stream != letter_stream_.str());
+}
+
 void subscription_actor::deal(chunk_ptr chunk) {
   const auto events = chunk->content.events();
-  if (lanes_.size() == 1) {
-    if (!events.empty())
-      lanes_[0].shares.push_back({chunk, events});
-    chunk->open = events.empty() ? 0 : 1;
+  chunk->open = 0;
+  const auto give = [&](lane& l, std::span<const recorded_event* const> share) {
+    if (share.empty())
+      return;
+    l.shares.push_back({chunk, share});
+    ++chunk->open;
+  };
+  if (lanes_.size() == 1 && std::ranges::all_of(events, [this](auto* event) { return wants(*event); })) {
+    give(lanes_[0], events);
   } else {
     chunk->shares.resize(lanes_.size());
-    for (auto& list : chunk->shares)
-      list.clear();
+    for (auto& share : chunk->shares)
+      share.clear();
     for (auto* event : events)
-      chunk->shares[hash_of(event->stream) % lanes_.size()].push_back(event);
-    chunk->open = 0;
+      if (wants(*event))
+        chunk->shares[hash_of(event->stream) % lanes_.size()].push_back(event);
     for (auto& l : lanes_)
-      if (!chunk->shares[l.index].empty()) {
-        l.shares.push_back({chunk, chunk->shares[l.index]});
-        ++chunk->open;
-      }
+      give(l, chunk->shares[l.index]);
   }
+  events_in_hand_ += events.size();
+  bytes_in_hand_ += chunk->content.bytes();
   chunks_.push_back(std::move(chunk));
   retire_chunks();
   for (auto& l : lanes_)
@@ -197,7 +204,10 @@ void subscription_actor::deal(chunk_ptr chunk) {
 
 void subscription_actor::retire_chunks() {
   while (!chunks_.empty() && chunks_.front()->open == 0) {
-    completed_ = chunks_.front()->content.last();
+    auto& content = chunks_.front()->content;
+    completed_ = content.last();
+    events_in_hand_ -= content.events().size();
+    bytes_in_hand_ -= content.bytes();
     // A worker gives its own reference up before it reports.
     if (chunks_.front().use_count() == 1)
       spare_.push_back(std::move(chunks_.front()));
@@ -222,7 +232,9 @@ void subscription_actor::work(lane& l) {
   }
   auto& s = l.shares.front();
   l.run = std::make_shared<handler_run>();
-  l.run->attempt = l.attempt;
+  l.run->source = journal_.info().service;
+  l.run->attempt = s.attempt;
+  l.run->from_dead_letters = s.letter.has_value();
   l.number = ++numbers_;
   l.at = lane::phase::running;
   l.seen_done = 0;
@@ -241,6 +253,13 @@ void subscription_actor::on_report(worker_report& report) {
   l.breakdowns = 0;
   stats_.passed_over += outcome.passed_over;
   stats_.handled += outcome.done - outcome.passed_over;
+  if (l.shares.front().letter) {
+    l.failure = std::move(outcome.failure);
+    l.answer = std::move(outcome.answer);
+    if (outcome.done > 0 || l.failure || l.answer)
+      l.at = lane::phase::settling;
+    return went_on();
+  }
   advance(l, outcome.done);
   if (outcome.failure) {
     on_failure(l, *std::move(outcome.failure), outcome.hopeless);
@@ -261,20 +280,20 @@ void subscription_actor::on_gone(const worker_gone& gone) {
       l.at = lane::phase::idle;
     return leave_if_done();
   }
-  const bool had_task = l.at == lane::phase::running;
-  if (had_task) {
-    const auto done = l.run->done();
-    stats_.handled += done;
-    advance(l, done);
-  }
-  if (had_task && gone.by_event)
-    on_failure(l,
-               make_error(subscription_errc::handler_failed,
-                          describe(next_event(l)) + " broke its handler: " + gone.why),
-               false);
-  else if (had_task)
-    on_breakdown(l, gone.why);
   ++stats_.restarts;
+  if (l.at == lane::phase::running) {
+    auto& s = l.shares.front();
+    const auto broken = describe(next_event(l)) + " broke its handler: " + gone.why;
+    if (!s.letter) {
+      const auto done = l.run->done();
+      stats_.handled += done;
+      advance(l, std::min(done, s.events.size() - s.done - 1));
+    }
+    if (gone.by_event)
+      on_failure(l, make_error(subscription_errc::handler_failed, broken), false);
+    else
+      on_breakdown(l, gone.why);
+  }
   went_on();
 }
 
@@ -282,9 +301,9 @@ void subscription_actor::on_gone(const worker_gone& gone) {
 void subscription_actor::advance(lane& l, std::size_t events) {
   if (events == 0)
     return;
-  l.attempt = 1;
   l.failure.reset();
   auto& s = l.shares.front();
+  s.attempt = 1;
   s.done += events;
   if (s.done < s.events.size())
     return;
@@ -303,6 +322,7 @@ const recorded_event& subscription_actor::next_event(const lane& l) const {
 void subscription_actor::went_on() {
   answer_waiting();
   settle();
+  start_letter();
   for (auto& l : lanes_)
     work(l);
   pump();
@@ -313,10 +333,14 @@ void subscription_actor::went_on() {
 
 void subscription_actor::on_failure(lane& l, error why, bool hopeless) {
   l.failure = std::move(why);
-  if (!hopeless && l.attempt <= options_.retries) {
+  auto& s = l.shares.front();
+  if (s.letter) {
+    l.at = lane::phase::settling;
+    return;
+  }
+  if (!hopeless && s.attempt <= options_.retries) {
     ++stats_.retries;
-    pause(l, doubled(options_.backoff, l.attempt - 1, options_.max_backoff));
-    ++l.attempt;
+    pause(l, doubled(options_.backoff, s.attempt++ - 1, options_.max_backoff));
     if (warnings_.admit())
       spdlog::warn("subscription {}: {}; tried again", options_.name, l.failure->message());
     return;
@@ -329,7 +353,7 @@ void subscription_actor::on_failure(lane& l, error why, bool hopeless) {
   case on_failure::skip:
     if (warnings_.admit())
       spdlog::warn("subscription {}: {}; skipped after {} tries", options_.name, l.failure->message(),
-                   l.attempt);
+                   s.attempt);
     ++stats_.skipped;
     l.at = lane::phase::idle;
     advance(l, 1);
@@ -368,189 +392,6 @@ void subscription_actor::journal_failed(const error& why) {
   delayed_send(this, std::chrono::microseconds{journal_backoff_}, retry_journal{});
 }
 
-// -- commits
-
-log_position subscription_actor::handled_through() const {
-  if (chunks_.empty())
-    return completed_;
-  auto through = chunks_.back()->content.last();
-  for (auto& l : lanes_)
-    if (!l.shares.empty())
-      through = std::min(through, next_event(l).position - 1);
-  return std::max(through, completed_);
-}
-
-/// Commits what can be committed next, if anything.
-void subscription_actor::settle() {
-  if (committing_ || journal_pause_ || stood_still_)
-    return;
-  if (create_)
-    return create_cursor();
-  for (auto& l : lanes_)
-    if (l.at == lane::phase::settling && !stopping_) {
-      l.answer ? react(l) : park(l);
-      if (committing_ || journal_pause_ || stood_still_)
-        return;
-    }
-  if (options_.keep_cursor && handled_through() >= cursor_ + options_.cursor_every)
-    move_cursor();
-}
-
-void subscription_actor::create_cursor() {
-  commit c;
-  c.cursors.push_back({cursor_name_, 0, completed_});
-  c.cursors.push_back({subscription_history_name(options_.name), 0, history_of(journal_.info())});
-  submit(std::move(c), {completed_});
-}
-
-void subscription_actor::move_cursor() {
-  const auto through = handled_through();
-  if (through <= cursor_)
-    return;
-  commit c;
-  c.cursors.push_back({cursor_name_, cursor_, through});
-  submit(std::move(c), {through});
-}
-
-void subscription_actor::park(lane& l) {
-  const auto& event = next_event(l);
-  DeadLetter letter;
-  letter.set_subscription(options_.name);
-  letter.set_position(event.position);
-  letter.set_stream(event.stream);
-  letter.set_version(event.version);
-  letter.set_type(event.type);
-  letter.set_why(text_of(l.failure->message()));
-  letter.set_attempts(l.attempt);
-  commit c;
-  c.appends.push_back(
-      {*find_dead_letter_stream(options_.name), expected_version::any(), {serialise(letter)}});
-  c.metadata.causation_id = to_string(event.id);
-  c.metadata.correlation_id = event.metadata.correlation_id;
-  c.metadata.traceparent = event.metadata.traceparent;
-  // With one lane, all before the event is handled.
-  const auto target = lanes_.size() == 1 ? event.position : handled_through();
-  const bool moves = options_.keep_cursor && target > cursor_;
-  if (moves)
-    c.cursors.push_back({cursor_name_, cursor_, target});
-  submit(std::move(c), {moves ? target : cursor_, l.index});
-}
-
-void subscription_actor::react(lane& l) {
-  const auto& event = next_event(l);
-  auto& answer = *l.answer;
-  auto host = answer.decider ? hosts_->find(*answer.decider) : hosts_->find(answer.category);
-  if (!host) {
-    auto whom = answer.decider ? std::string{answer.decider->name} : answer.category;
-    l.answer.reset();
-    return on_failure(l,
-                      make_error(subscription_errc::handler_failed,
-                                 describe(event) + " is answered with a command for " + whom +
-                                     ", which this node does not host; host it before subscribing"),
-                      false);
-  }
-  command_context context;
-  context.metadata = event.metadata;
-  context.metadata.causation_id = to_string(event.id);
-  if (context.metadata.correlation_id.empty())
-    context.metadata.correlation_id = context.metadata.causation_id;
-  context.cursors.push_back({cursor_name_, cursor_, event.position});
-  std::unique_ptr<google::protobuf::Message> command{answer.command->New()};
-  command->CopyFrom(*answer.command);
-  auto message = answer.decider
-                     ? make_command_message(std::move(context), std::move(command))
-                     : make_command_message(std::move(answer.id), std::move(context), std::move(command));
-  l.answer.reset();
-  const auto request = new_request_id(caf::message_priority::normal);
-  committing_ = in_flight{event.position, l.index, request.response_id()};
-  caf::actor_cast<caf::abstract_actor*>(host)->enqueue(
-      caf::make_mailbox_element(ctrl(), request, {}, std::move(message)), this->context());
-}
-
-void subscription_actor::submit(commit c, in_flight what) {
-  auto credit = journal_.reserve();
-  if (!credit)
-    return journal_failed(credit.error());
-  committing_ = what;
-  journal_.submit(std::move(c), *std::move(credit), outcomes_, ++numbers_);
-}
-
-void subscription_actor::on_outcomes() {
-  for (auto& outcome : outcomes_->take()) {
-    const auto what = *std::exchange(committing_, std::nullopt);
-    bool done = !outcome.why;
-    if (outcome.why && outcome.why->code() == journal_errc::outcome_unknown) {
-      // What moved the cursor is all in the journal, or nothing of it.
-      auto found = create_ ? journal_.load_cursor(subscription_history_name(options_.name))
-                           : journal_.load_cursor(cursor_name_);
-      if (found)
-        done = create_ ? *found != 0 : what.target != cursor_ && *found == what.target;
-    }
-    if (done) {
-      journal_backoff_ = {};
-      create_ = false;
-      cursor_ = std::max(cursor_, what.target);
-      if (what.lane) {
-        ++stats_.parked;
-        auto& l = lanes_[*what.lane];
-        spdlog::warn("subscription {}: {}; parked after {} tries", options_.name, l.failure->message(),
-                     l.attempt);
-        l.at = lane::phase::idle;
-        advance(l, 1);
-      }
-    } else if (outcome.why->code() == journal_errc::conflict) {
-      stand_still(cursor_moved());
-    } else {
-      journal_failed(*outcome.why);
-    }
-  }
-  went_on();
-}
-
-void subscription_actor::on_answer(caf::message content) {
-  const auto what = *std::exchange(committing_, std::nullopt);
-  auto& l = lanes_[*what.lane];
-  l.at = lane::phase::idle;
-  std::optional<error> why;
-  if (content.match_elements<caf::error>())
-    why = from_caf_error(content.get_as<caf::error>(0));
-  bool done = !why || why->code() == entity_errc::rejected;
-  if (done && why)
-    ++stats_.rejected;
-  if (!done) {
-    auto found = journal_.load_cursor(cursor_name_);
-    if (found && *found != cursor_ && *found != what.target) {
-      stand_still(cursor_moved());
-      return leave_if_done();
-    }
-    done = found && *found == what.target;
-  }
-  if (done) {
-    cursor_ = what.target;
-    ++stats_.handled;
-    l.breakdowns = 0;
-    advance(l, 1);
-  } else if (is_passing(*why)) {
-    l.failure =
-        make_error(subscription_errc::handler_failed, "the command that " + describe(next_event(l)) +
-                                                          " is answered with waits: " + why->message());
-    pause(l, doubled(options_.backoff, l.breakdowns++, options_.max_backoff));
-  } else {
-    on_failure(l,
-               error{why->code(), "the command that " + describe(next_event(l)) +
-                                      " is answered with failed: " + why->message()},
-               false);
-  }
-  went_on();
-}
-
-error subscription_actor::cursor_moved() const {
-  return make_error(subscription_errc::cursor_moved,
-                    "the cursor of subscription " + options_.name + " does not stand at position " +
-                        std::to_string(cursor_) +
-                        " any more: it runs twice, or its cursor was set while it ran; start it once");
-}
-
 // -- time and end
 
 void subscription_actor::tick() {
@@ -559,10 +400,11 @@ void subscription_actor::tick() {
   for (auto& l : lanes_)
     look_out(l, now);
   answer_waiting();
-  const bool behind = options_.keep_cursor && handled_through() > cursor_;
-  if (behind && !committing_ && !journal_pause_ && !stood_still_ && !create_)
+  if (may_commit())
     move_cursor();
-  if (behind || std::ranges::any_of(lanes_, [](auto& l) { return l.at == lane::phase::running; }))
+  const bool behind = options_.keep_cursor && handled_through() > cursor_;
+  if ((behind && !stood_still_) ||
+      std::ranges::any_of(lanes_, [](auto& l) { return l.at == lane::phase::running; }))
     arm_tick();
 }
 
@@ -643,7 +485,7 @@ void subscription_actor::leave_if_done() {
       std::ranges::any_of(lanes_, [](auto& l) { return l.at == lane::phase::running; }))
     return;
   // Where the journal cannot be written, these events come once more.
-  if (options_.keep_cursor && !create_ && !journal_pause_ && !stood_still_ && handled_through() > cursor_) {
+  if (may_commit()) {
     move_cursor();
     if (committing_)
       return;

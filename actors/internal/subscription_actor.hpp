@@ -29,6 +29,9 @@ struct retry_journal {};
 /// Answered with an empty message, as `await_position` is.
 struct resume_subscription {};
 
+/// To a subscription: letters are to be replayed, read its dead-letter stream.
+struct look_at_letters {};
+
 /// Answered when all up to `position` is handled.
 struct await_position {
   log_position position = 0;
@@ -42,6 +45,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::subscription_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::retry_lane)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::retry_journal)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::resume_subscription)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::look_at_letters)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::await_position)
 
 namespace eventcore::internal {
@@ -53,7 +57,9 @@ namespace eventcore::internal {
 /// worker and works its share off in order. What fails, or answers with a command, holds its own lane until that is settled.
 /// All before the lowest unfinished event is handled, and the cursor follows it now and then.
 ///
-/// One commit that moves the cursor is in flight at a time: a lazy move, that of a dead letter, or that of a reaction's command.
+/// One commit is in flight at a time: a lazy move of the cursor, a dead letter, or a reaction's command.
+///
+/// A letter that is to be replayed goes to the lane of its stream between two events, as a share of its own.
 class subscription_actor final : public caf::event_based_actor {
 public:
   struct start {
@@ -82,8 +88,9 @@ private:
 
   struct chunk_in_hand {
     log_chunk content;
-    std::vector<std::vector<const recorded_event*>> shares; ///< by lane, if there are several
+    std::vector<std::vector<const recorded_event*>> shares; ///< by lane, if they are not all of the content
     std::size_t open = 0;                                   ///< lanes that are not through
+    event_page letter;
   };
   using chunk_ptr = std::shared_ptr<chunk_in_hand>;
 
@@ -92,6 +99,8 @@ private:
     chunk_ptr chunk;
     std::span<const recorded_event* const> events;
     std::size_t done = 0;
+    std::uint32_t attempt = 1;              ///< of the next event
+    std::optional<stream_version> letter{}; ///< of the wish that this event be replayed
   };
 
   struct lane {
@@ -109,8 +118,7 @@ private:
     } at = phase::idle;
     std::uint64_t number = 0; ///< of the task, or of the pause
     std::shared_ptr<handler_run> run;
-    std::uint32_t attempt = 1; ///< of the next event
-    std::optional<error> failure;
+    std::optional<error> failure;   ///< of the next event
     std::optional<reaction> answer; ///< that the next event came to
     std::size_t breakdowns = 0;     ///< in a row
     // The look-out for handlers that do not return.
@@ -121,8 +129,10 @@ private:
 
   // -- feeding
   void pump();
+  bool has_room() const;
   void deal(chunk_ptr chunk);
   void retire_chunks();
+  bool wants(const recorded_event& event) const;
   void work(lane& l);
   void on_report(worker_report& report);
   void on_gone(const worker_gone& gone);
@@ -139,11 +149,12 @@ private:
 
   // -- commits
   struct in_flight {
-    log_position target;                       ///< where the cursor stands afterwards
+    cursor_move move{};                        ///< without a name: none
     std::optional<std::size_t> lane{};         ///< whose next event is settled by it
     std::optional<caf::message_id> reaction{}; ///< of the answer that is awaited
   };
   log_position handled_through() const;
+  bool may_commit() const;
   void settle();
   void create_cursor();
   void move_cursor();
@@ -152,7 +163,14 @@ private:
   void submit(commit c, in_flight what);
   void on_outcomes();
   void on_answer(caf::message content);
+  bool is_done(const in_flight& what);
   error cursor_moved() const;
+
+  // -- dead letters
+  void read_letters();
+  void start_letter();
+  void resolve(lane& l);
+  void end_letter(lane& l);
 
   // -- time and end
   void tick();
@@ -169,12 +187,16 @@ private:
   std::shared_ptr<const host_directory> hosts_;
   subscription_name name_;
   std::string cursor_name_;
+  stream_id letter_stream_;
+  bool admits_letters_; ///< of other subscriptions
   std::shared_ptr<outcome_list> outcomes_;
   std::optional<log_feed> feed_;
   bool at_end_ = false; ///< the feed tells when there is more
 
   std::vector<lane> lanes_;
   std::deque<chunk_ptr> chunks_; ///< in hand
+  std::size_t events_in_hand_ = 0;
+  std::size_t bytes_in_hand_ = 0;
   std::vector<chunk_ptr> spare_;
   log_position completed_; ///< the end of the last chunk that is done
   std::uint64_t numbers_ = 0;
@@ -185,6 +207,9 @@ private:
   std::optional<error> journal_pause_; ///< why; until `retry_journal`
   std::chrono::milliseconds journal_backoff_{0};
   std::optional<error> stood_still_; ///< why
+  std::optional<stream_cursor> letters_read_;
+  std::map<log_position, stream_version> letters_; ///< to be replayed, with the wishes
+  bool letter_in_hand_ = false;
   bool ticking_ = false;
   bool stopping_ = false;
 
@@ -193,6 +218,10 @@ private:
   std::vector<reply_address> stop_requests_;
   log_limiter warnings_;
 };
+
+/// `first`, doubled so many times, `longest` at most.
+std::chrono::milliseconds doubled(std::chrono::milliseconds first, std::size_t times,
+                                  std::chrono::milliseconds longest);
 
 /// Errors: see `subscription_errc`; those of reading the cursor.
 result<subscription> start_subscription(caf::actor_system& system, journal& journal, subscriber_type type,

@@ -18,6 +18,12 @@ inline std::string subscription_history_name(std::string_view name) {
   return "subscription-history/" + std::string{name};
 }
 
+/// Of a dead letter whose handler answers with a command: the version, in the dead-letter stream, of the last wish to replay it
+/// that was carried out.
+inline std::string letter_cursor_name(std::string_view name, log_position position) {
+  return "subscription-replay/" + std::string{name} + '/' + std::to_string(position);
+}
+
 /// Not 0.
 inline log_position history_of(const journal_info& info) noexcept {
   log_position number = 0;

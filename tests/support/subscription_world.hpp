@@ -3,6 +3,7 @@
 #include "support/entity_world.hpp"
 #include "support/journal_helpers.hpp"
 
+#include <eventcore/actors/dead_letters.hpp>
 #include <eventcore/actors/internal/dead_letter.pb.h>
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/subscriber.hpp>

@@ -3,8 +3,9 @@
 #include <eventcore/persistence/internal/utf8.hpp>
 #include <eventcore/persistence/lmdb_journal.hpp>
 #include <eventcore/runtime/cli/event_json.hpp>
-#include <eventcore/runtime/cli/saga_operator.hpp>
+#include <eventcore/runtime/cli/journal_operator.hpp>
 #include <eventcore/runtime/cli/verb.hpp>
+#include <eventcore/runtime/internal/saga_control.hpp>
 
 #include <algorithm>
 #include <functional>
@@ -233,11 +234,11 @@ class sagas final : public verb {
   // -- deciding
 
   result<exit_code> decide(const std::filesystem::path& journal_dir, saga_action action, output& out) {
-    auto opened = saga_operator::open(journal_dir);
+    auto opened = journal_operator::open(journal_dir);
     if (!opened)
       return opened.error();
     const auto carry_out = [&](const std::string& category, const std::string& id) {
-      auto phase = opened->operate(category, id, action, why_);
+      auto phase = operate(*opened, category, id, action);
       if (phase)
         out.line(category + ' ' + id + ": " + action_ + ", now " + *phase +
                  (opened->node() == 0 ? "; goes on when a node runs it" : ""));
@@ -271,6 +272,26 @@ class sagas final : public verb {
       if (auto known = check_category(**journal, journal_dir); !known)
         return known.error();
     return code;
+  }
+
+  /// Records the decision durably. The answer is the saga's phase then.
+  result<std::string> operate(journal_operator& with, const std::string& category, const std::string& id,
+                              saga_action action) const {
+    if (auto* journal = with.writer()) {
+      if (auto done = operate_saga(*journal, category, id, action, why_); !done)
+        return done.error();
+      auto now = read_saga(*journal, category, id);
+      return now ? result<std::string>{std::string{to_string(now->phase)}} : now.error();
+    }
+    auto answer = with.ask({{"request", internal::operate_saga_request},
+                            {"category", category},
+                            {"id", id},
+                            {"action", to_string(action)},
+                            {"why", why_}});
+    if (!answer)
+      return answer.error();
+    const auto phase = answer->find("phase");
+    return phase != answer->end() && phase->is_string() ? phase->get<std::string>() : std::string{"unknown"};
   }
 
   static constexpr std::size_t max_why = 4'096;

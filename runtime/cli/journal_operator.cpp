@@ -1,7 +1,6 @@
-#include <eventcore/runtime/cli/saga_operator.hpp>
+#include <eventcore/runtime/cli/journal_operator.hpp>
 
 #include <eventcore/persistence/lmdb_journal.hpp>
-#include <eventcore/runtime/internal/saga_control.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -22,8 +21,8 @@ constexpr auto answer_limit = 3 * internal::control_handler_limit;
 
 } // namespace
 
-result<saga_operator> saga_operator::open(const std::filesystem::path& journal_dir) {
-  saga_operator opened;
+result<journal_operator> journal_operator::open(const std::filesystem::path& journal_dir) {
+  journal_operator opened;
   opened.journal_dir_ = journal_dir;
   for (const auto deadline = std::chrono::steady_clock::now() + patience;;
        std::this_thread::sleep_for(pause)) {
@@ -52,7 +51,7 @@ result<saga_operator> saga_operator::open(const std::filesystem::path& journal_d
   }
 }
 
-result<journal_reader*> saga_operator::journal() {
+result<journal_reader*> journal_operator::journal() {
   if (writer_)
     return writer_.get();
   if (!reader_) {
@@ -64,24 +63,8 @@ result<journal_reader*> saga_operator::journal() {
   return reader_.get();
 }
 
-result<std::string> saga_operator::operate(const std::string& category, const std::string& id,
-                                           saga_action action, const std::string& why) {
-  if (writer_) {
-    if (auto done = operate_saga(*writer_, category, id, action, why); !done)
-      return done.error();
-    auto now = read_saga(*writer_, category, id);
-    return now ? result<std::string>{std::string{to_string(now->phase)}} : now.error();
-  }
-  auto answer = node_->ask({{"request", internal::operate_saga_request},
-                            {"category", category},
-                            {"id", id},
-                            {"action", to_string(action)},
-                            {"why", why}},
-                           answer_limit);
-  if (!answer)
-    return answer.error();
-  const auto phase = answer->find("phase");
-  return phase != answer->end() && phase->is_string() ? phase->get<std::string>() : std::string{"unknown"};
+result<nlohmann::json> journal_operator::ask(const nlohmann::json& request) {
+  return node_->ask(request, answer_limit);
 }
 
 } // namespace eventcore::cli
