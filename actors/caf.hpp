@@ -4,6 +4,7 @@
 #include <eventcore/actors/host.hpp>
 #include <eventcore/actors/multi_stream_host.hpp>
 #include <eventcore/actors/saga_host.hpp>
+#include <eventcore/actors/subscription.hpp>
 
 #include <caf/all.hpp>
 
@@ -43,6 +44,8 @@ struct get_breaker_stats {};
 /// To the actor that runs sagas. Answered with `saga_phase` when this one is in a final phase, or stuck.
 struct await_saga {
   std::string id;
+  /// When nobody waits for the answer any more: then it is `outcome_unknown`, sooner or later.
+  std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max();
 };
 
 } // namespace eventcore
@@ -78,12 +81,17 @@ breaker_handle start_breaker(caf::actor_system& system, breaker_options options,
 /// them, starts a saga, and is answered with `saga_phase`.
 caf::actor actor_of(const saga_handle& sagas);
 
+/// The actor that feeds a subscription's workers. Sending `caf::exit_msg` to it stops the subscription in order.
+caf::actor actor_of(const subscription& s);
+
 /// Category of the errors that hosts and entities answer; the code is an `entity_errc`, the context holds
 /// message, reason and details as three strings. Errors of the journal have the category `journal_error_atom`
-/// and a `journal_errc`, those of breakers `breaker_error_atom` and a `breaker_errc`.
+/// and a `journal_errc`, those of breakers `breaker_error_atom` and a `breaker_errc`,
+/// those of subscriptions `subscription_error_atom` and a `subscription_errc`.
 inline constexpr caf::atom_value entity_error_atom = caf::atom("entity");
 inline constexpr caf::atom_value journal_error_atom = caf::atom("journal");
 inline constexpr caf::atom_value breaker_error_atom = caf::atom("breaker");
+inline constexpr caf::atom_value subscription_error_atom = caf::atom("subscript");
 
 /// Makes the two functions below carry the errors of a further category, whose CAF category is `atom`. At most 12 of them. To
 /// be called before the first such error is made; again changes nothing. Thread-safe.
@@ -119,7 +127,8 @@ namespace internal {
 
 template <class Reply, class Self, class... Content>
 auto start_request(Self* self, const caf::actor& host, const caf::duration& within, Content&&... content) {
-  auto handle = self->request(host, within, std::forward<Content>(content)...);
+  // As one message, which the host passes on as it is; of loose elements it would have to make one.
+  auto handle = self->request(host, within, caf::make_message(std::forward<Content>(content)...));
   return pending_reply<Reply, decltype(handle)>{std::move(handle)};
 }
 

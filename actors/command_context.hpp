@@ -1,9 +1,10 @@
 #pragma once
 
-#include <eventcore/persistence/event.hpp>
+#include <eventcore/persistence/commit.hpp>
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 namespace eventcore {
 
@@ -21,6 +22,9 @@ struct command_context {
   event_metadata metadata;
   /// A command that is taken up after this time (steady clock) is answered `deadline_exceeded` instead of decided.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  /// Moved in the command's own commit, which is made even if the command has no events or is rejected. One that does not stand
+  /// where it is expected: the command is answered `conflict`, and nothing happened.
+  std::vector<cursor_move> cursors{};
 };
 
 } // namespace eventcore

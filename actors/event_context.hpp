@@ -15,6 +15,8 @@ struct event_context {
   event_id id;
   timestamp occurred_at{};
   const event_metadata& metadata;
+  std::uint32_t attempt = 1;      ///< 2 and more: a subscriber's handler failed before
+  bool from_dead_letters = false; ///< a subscriber gave the event up before, and it is replayed
 
   /// The stream's name without its category: `4711` of `order-4711`.
   std::string_view key() const noexcept {

@@ -5,6 +5,7 @@
 #include <eventcore/actors/internal/saga_engine.hpp>
 
 #include <algorithm>
+#include <set>
 #include <stdexcept>
 
 namespace eventcore {
@@ -62,6 +63,25 @@ std::string_view to_string(saga_phase phase) noexcept {
   return "unknown";
 }
 
+std::string_view to_string(saga_action action) noexcept {
+  switch (action) {
+    case saga_action::retry:
+      return "retry";
+    case saga_action::skip:
+      return "skip";
+    case saga_action::abort:
+      return "abort";
+  }
+  return "unknown";
+}
+
+std::optional<saga_action> saga_action_of(std::string_view text) noexcept {
+  for (auto action : {saga_action::retry, saga_action::skip, saga_action::abort})
+    if (text == to_string(action))
+      return action;
+  return std::nullopt;
+}
+
 struct saga_handle::impl {
   caf::actor_system* system;
   caf::actor actor;
@@ -113,7 +133,8 @@ result<saga_status> saga_handle::status(std::string_view id, std::chrono::nanose
 }
 
 result<saga_phase> saga_handle::finished(std::string_view id, std::chrono::nanoseconds within) const {
-  return phase_in(impl_->ask(caf::make_message(await_saga{std::string{id}}), within));
+  const auto until = impl_->system->clock().now() + internal::bounded(within);
+  return phase_in(impl_->ask(caf::make_message(await_saga{std::string{id}, until}), within));
 }
 
 result<saga_phase> saga_handle::operate(std::string_view id, saga_action action, std::string why,
@@ -186,11 +207,10 @@ error no_such_saga(const stream_id& stream) {
 
 } // namespace
 
-result<std::vector<std::string>> list_unfinished_sagas(journal_reader& journal, std::string_view category,
-                                                       durable_timer& after, std::size_t limit) {
-  auto owner = internal::saga_timer_owner(category) + '/';
-  std::vector<std::string> ids;
-  while (ids.empty()) {
+result<std::vector<unfinished_saga>> list_unfinished_sagas(journal_reader& journal, durable_timer& after,
+                                                           std::size_t limit) {
+  std::vector<unfinished_saga> sagas;
+  while (sagas.empty()) {
     auto timers = journal.read_timers(after, timestamp::max(), limit);
     if (!timers)
       return timers.error();
@@ -198,10 +218,51 @@ result<std::vector<std::string>> list_unfinished_sagas(journal_reader& journal, 
       break;
     after = timers->back();
     for (auto& timer : *timers)
-      if (timer.name.starts_with(owner))
-        ids.push_back(timer.name.substr(owner.size()));
+      if (auto saga = internal::saga_of_timer(timer.name))
+        sagas.push_back({std::string{saga->first}, std::string{saga->second}, timer.due});
+  }
+  return sagas;
+}
+
+result<std::vector<std::string>> list_unfinished_sagas(journal_reader& journal, std::string_view category,
+                                                       durable_timer& after, std::size_t limit) {
+  std::vector<std::string> ids;
+  while (ids.empty()) {
+    auto sagas = list_unfinished_sagas(journal, after, limit);
+    if (!sagas)
+      return sagas.error();
+    if (sagas->empty())
+      break;
+    for (auto& saga : *sagas)
+      if (saga.category == category)
+        ids.push_back(std::move(saga.id));
   }
   return ids;
+}
+
+result<bool> has_sagas(journal_reader& journal, std::string_view category) {
+  const auto& started = SagaStarted::descriptor()->full_name();
+  auto types = journal.event_types();
+  if (!types)
+    return types.error();
+  auto type = std::ranges::find(*types, started, &event_type_info::name);
+  if (type == types->end())
+    return false;
+  auto head = journal.head();
+  if (!head)
+    return head.error();
+  const log_filter filter{{std::string{category}}, {started}};
+  event_page page;
+  for (auto next = type->first_position; next <= *head;) {
+    auto read = journal.read_log(next, page, filter, {.events = 1'024});
+    if (!page.empty())
+      return true;
+    if (!read && read.error().code() != journal_errc::corrupt)
+      return read.error();
+    if (!read)
+      ++next;
+  }
+  return false;
 }
 
 result<saga_status> read_saga(journal_reader& journal, std::string_view category, std::string_view id) {
@@ -245,7 +306,7 @@ saga_handle internal::start_sagas(caf::actor_system& system, journal& journal, c
                                   std::function<timestamp()> now) {
   std::string missing;
   for (auto& step : type.steps)
-    for (auto& target : {step.target, step.undo_target})
+    for (auto& target : std::set{step.target, step.undo_target})
       if (!target.empty() && !hosts->find_participant(target))
         missing += (missing.empty() ? "" : ", ") + target + " (step " + step.name + ")";
   if (!missing.empty())

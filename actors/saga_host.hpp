@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,10 @@ enum class saga_action : std::uint8_t {
   skip,      ///< a stuck saga takes its compensation as done
   abort,     ///< a running saga is compensated; the open step counts as in doubt
 };
+
+/// `retry`, `skip` or `abort`.
+std::string_view to_string(saga_action action) noexcept;
+std::optional<saga_action> saga_action_of(std::string_view text) noexcept;
 
 /// A saga as its events tell it.
 struct saga_status {
@@ -130,12 +135,32 @@ public:
   }
 };
 
-/// The ids of unfinished sagas of a category, stuck ones included, read from the journal's timers: `limit` at most, of those
-/// after `after`, which is moved on. An empty answer is the end.
+/// A saga that has not ended.
+struct unfinished_saga {
+  std::string category;
+  std::string id;
+  timestamp due{}; ///< when its timer fires next; `timestamp::max()`: never by itself, as a stuck one's
+};
+
+/// Where the timers of stuck sagas begin. Behind it are also those for which an operator has decided while they did not run.
+inline durable_timer before_stuck_sagas() {
+  return {timestamp::max(), {}};
+}
+
+/// Unfinished sagas of all categories, stuck ones included, read from the journal's timers: `limit` at most, of those
+/// behind `after`, which is moved on. An empty answer is the end. Next to a node that writes, one whose timer is moved meanwhile
+/// can be missed or come twice.
+result<std::vector<unfinished_saga>> list_unfinished_sagas(journal_reader& journal, durable_timer& after,
+                                                           std::size_t limit = 1'024);
+
+/// The ids of those of one category.
 result<std::vector<std::string>> list_unfinished_sagas(journal_reader& journal, std::string_view category,
                                                        durable_timer& after, std::size_t limit = 1'024);
 
-/// A saga as the journal has it, read without its definition.
+/// Whether the journal holds a saga of this category, be it ended. Where there is none, it takes a look at the whole log.
+result<bool> has_sagas(journal_reader& journal, std::string_view category);
+
+/// A saga as the journal has it, read without its definition. Errors: `rejected` (`no_such_saga`); those of the journal.
 result<saga_status> read_saga(journal_reader& journal, std::string_view category, std::string_view id);
 
 /// An operator's decision, written into a journal whose sagas do not run. It is carried out when they do. Errors: `rejected`

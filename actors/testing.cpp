@@ -2,6 +2,7 @@
 
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
 #include <eventcore/actors/internal/saga_actor.hpp>
+#include <eventcore/actors/internal/subscription_actor.hpp>
 
 #include <caf/scheduler/test_coordinator.hpp>
 
@@ -51,6 +52,8 @@ struct world::hosts {
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
   caf::actor timers;
   std::map<caf::actor, caf::actor> persistent_parts; ///< of sagas
+  std::shared_ptr<internal::subscription_directory> subscriptions =
+      std::make_shared<internal::subscription_directory>();
 };
 
 world::config::config() {
@@ -63,6 +66,8 @@ world::world(journal_options options)
     , hosts_{std::make_unique<hosts>()} {}
 
 world::~world() {
+  for (auto& [name, actor] : hosts_->subscriptions->all())
+    caf::anon_send(actor, internal::stop_host{true});
   for (auto& host : hosts_->all)
     caf::anon_send(host, internal::stop_host{true});
   for (auto& [sagas, part] : hosts_->persistent_parts) {
@@ -87,8 +92,22 @@ multi_stream_handle world::start_commands(const multi_stream_type& type,
   auto handle = internal::start_multi_stream(system_, journal, type, hosts_->directory, options,
                                              [now = now_] { return *now; });
   hosts_->all.push_back(actor_of(handle));
+  hosts_->directory->add(type, actor_of(handle));
   run();
   return handle;
+}
+
+result<subscription> world::subscribe(subscriber_type type, subscription_options options) {
+  options.place = handler_place::scheduler;
+  auto handle = internal::start_subscription(system_, journal, std::move(type), options, hosts_->directory,
+                                             hosts_->subscriptions);
+  run();
+  return handle;
+}
+
+void world::kill(const subscription& s) {
+  caf::anon_send(actor_of(s), internal::stop_host{true});
+  run();
 }
 
 saga_handle world::start_sagas(const saga_type& type, const saga_options& options) {
@@ -180,6 +199,12 @@ host_stats world::stats(const host_handle& host) {
   auto answer = send(actor_of(host), caf::make_message(internal::get_stats{}));
   run();
   return answer.message().get_as<host_stats>(0);
+}
+
+subscription_stats world::stats(const subscription& s) {
+  auto answer = send(actor_of(s), caf::make_message(internal::get_stats{}));
+  run();
+  return answer.message().get_as<subscription_stats>(0);
 }
 
 multi_stream_stats world::stats(const multi_stream_handle& commands) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/actors/caf.hpp>
+#include <eventcore/actors/subscriber.hpp>
 #include <eventcore/persistence/faulty_journal.hpp>
 
 #include <functional>
@@ -79,6 +80,19 @@ public:
   saga_handle start_sagas(const saga_type& type, const saga_options& options);
   /// Ends sagas, and what is in flight, as the end of a process does.
   void kill(const saga_handle& sagas);
+  /// A subscription, whose handlers run on the test's thread whatever the options say.
+  template <class S, class Make>
+  result<subscription> subscribe(const subscription_options& options, Make make) {
+    return subscribe(subscriber_type_of<S>(std::move(make)), options);
+  }
+  template <class S>
+  result<subscription> subscribe(const subscription_options& options) {
+    return subscribe(subscriber_type_of<S>(), options);
+  }
+  result<subscription> subscribe(subscriber_type type, subscription_options options);
+  /// Ends a subscription as the end of a process does: its cursor stays where it is.
+  void kill(const subscription& s);
+
   /// An actor that takes requests of sagas by its name.
   void add_participant(std::string name, caf::actor to);
 
@@ -105,6 +119,8 @@ public:
 
   /// Moves the clock on, civil time and time-outs, and lets actors run.
   void advance(caf::timespan time);
+  /// Moves civil time alone, as somebody does who sets the clock.
+  void jump(std::chrono::microseconds time) { *now_ += time; }
   /// The civil time for commands that bring none.
   timestamp now() const noexcept { return *now_; }
 
@@ -116,6 +132,7 @@ public:
 
   saga_status status(const saga_handle& sagas, std::string id);
   host_stats stats(const host_handle& host);
+  subscription_stats stats(const subscription& s);
   multi_stream_stats stats(const multi_stream_handle& commands);
 
   caf::actor_system& system() noexcept { return system_; }

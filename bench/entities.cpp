@@ -33,9 +33,10 @@ std::string batch_note(const eventcore::journal_stats& s) {
   return text;
 }
 
-figure drive_adds(caf::actor_system& system, const load& l, const caf::actor& host, std::size_t entities) {
-  return drive(system, l, [host, entities](auto* self, auto& random, auto answered) {
-    self->request(host, caf::infinite, std::to_string(random() % entities),
+figure drive_adds(caf::actor_system& system, const load& l, const caf::actor& host, std::size_t entities,
+                  std::size_t first) {
+  return drive(system, l, [=](auto* self, auto& random, auto answered) {
+    self->request(host, caf::infinite, std::to_string(first + random() % entities),
                   make<Add>([](auto& c) { c.set_amount(1); }))
         .then([=](const Total&) { answered(true); }, [=](const caf::error&) { answered(false); });
   });

@@ -15,8 +15,9 @@ eventcore::node open_node(const std::filesystem::path& dir);
 /// How many commits shared a transaction, as text.
 std::string batch_note(const eventcore::journal_stats& s);
 
-/// Sends `Add` to entities at random of the first `entities` of a host of `counter`.
-figure drive_adds(caf::actor_system& system, const load& l, const caf::actor& host, std::size_t entities);
+/// Sends `Add` to `entities` entities of a host of `counter` at random, numbered from `first` on.
+figure drive_adds(caf::actor_system& system, const load& l, const caf::actor& host, std::size_t entities,
+                  std::size_t first = 0);
 
 /// Writes streams of `counter` with ten events each, one round after the other, so that no entity's events lie together.
 /// Throws.

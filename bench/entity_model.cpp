@@ -1,3 +1,4 @@
+#include "alternation.hpp"
 #include "counter.hpp"
 #include "entities.hpp"
 #include "scenario.hpp"
@@ -6,12 +7,9 @@
 #include <eventcore/actors/multi_stream.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
-#include <ctime>
 #include <future>
 #include <stdexcept>
-#include <tuple>
 #include <utility>
 
 namespace bench {
@@ -52,37 +50,46 @@ struct saved_counter : eventcore::decider<saved_counter> {
   static state from_snapshot(const Total& saved) { return {saved.amount()}; }
 };
 
+/// Asks for a command on two streams: `first`, and the one that is `distance` behind it.
+void ask_pair(auto* self, const caf::actor& commands, std::size_t first, std::size_t distance,
+              std::size_t streams, auto answered, auto failed) {
+  self->request(commands, caf::infinite, make<AddToTwo>([&](auto& c) {
+                  c.set_first(std::to_string(first));
+                  c.set_second(std::to_string((first + distance) % streams));
+                }))
+      .then([=](const Total&) { answered(true); },
+            [=](const caf::error& e) {
+              failed(e);
+              answered(false);
+            });
+}
+
 /// Sends commands for two different of `streams` streams at random. `conflicts` counts the answers `conflict`.
 figure drive_pairs(caf::actor_system& system, const load& l, const caf::actor& commands, std::size_t streams,
                    const std::shared_ptr<std::atomic<std::size_t>>& conflicts) {
   return drive(system, l, [=](auto* self, auto& random, auto answered) {
-    auto first = random() % streams;
-    auto second = (first + 1 + random() % (streams - 1)) % streams;
-    self->request(commands, caf::infinite, make<AddToTwo>([&](auto& c) {
-                    c.set_first(std::to_string(first));
-                    c.set_second(std::to_string(second));
-                  }))
-        .then([=](const Total&) { answered(true); },
-              [=](const caf::error& e) {
-                if (eventcore::from_caf_error(e).code() == eventcore::entity_errc::conflict)
-                  ++*conflicts;
-                answered(false);
-              });
+    ask_pair(self, commands, random() % streams, 1 + random() % (streams - 1), streams, answered,
+             [=](const caf::error& e) {
+               if (eventcore::from_caf_error(e).code() == eventcore::entity_errc::conflict)
+                 ++*conflicts;
+             });
   });
 }
 
-/// `drive_adds` with a new idempotency key of 16 characters for each command.
-figure drive_keyed_adds(caf::actor_system& system, const load& l, const caf::actor& host,
-                        std::size_t entities, const std::shared_ptr<std::atomic<std::uint64_t>>& keys) {
+/// `drive_adds` with a context, and, if `keys` is not null, a new idempotency key of 16 characters in it.
+figure drive_adds_in_context(caf::actor_system& system, const load& l, const eventcore::host<counter>& host,
+                             std::size_t entities, const std::shared_ptr<std::atomic<std::uint64_t>>& keys) {
   return drive(system, l, [=](auto* self, auto& random, auto answered) {
     eventcore::command_context context;
-    auto key = ++*keys;
-    context.idempotency_key.resize(16);
-    for (auto& digit : context.idempotency_key)
-      digit = "0123456789abcdef"[std::exchange(key, key >> 4) & 15];
-    self->request(host, caf::infinite, std::to_string(random() % entities), std::move(context),
-                  make<Add>([](auto& c) { c.set_amount(1); }))
-        .then([=](const Total&) { answered(true); }, [=](const caf::error&) { answered(false); });
+    if (keys) {
+      auto key = ++*keys;
+      context.idempotency_key.resize(16);
+      for (auto& digit : context.idempotency_key)
+        digit = "0123456789abcdef"[std::exchange(key, key >> 4) & 15];
+    }
+    eventcore::request(self, host, std::to_string(random() % entities),
+                       make<Add>([](auto& c) { c.set_amount(1); }), caf::infinite, std::move(context))
+        .then([=](const Total&) { answered(true); }, [=](const eventcore::error&) { answered(false); });
   });
 }
 
@@ -105,32 +112,32 @@ double wake_saved_counter(const std::filesystem::path& dir) {
   return seconds;
 }
 
-template <std::size_t N>
-double median(std::array<double, N> values) {
-  std::ranges::nth_element(values, values.begin() + N / 2);
-  return values[N / 2];
-}
-
 } // namespace
 
 figure multi_stream_command(run_context& context) {
   const std::size_t streams = 100'000;
   write_entities(context.dir, streams);
   auto node = open_node(context.dir);
-  auto commands = node.multi_stream<two_counters>();
+  auto host = eventcore::actor_of(node.host<counter>());
+  auto commands = eventcore::actor_of(node.multi_stream<two_counters>());
+  auto next = std::make_shared<std::atomic<std::size_t>>(0);
+  auto start = steady::now();
+  // Each command takes the next two streams, until all have been read.
+  while (next->load() < streams)
+    drive(node.system(), {.warm_up = 0s, .length = 0.25s}, [=](auto* self, auto&, auto answered) {
+      ask_pair(self, commands, next->fetch_add(2) % streams, 1, streams, answered, [](auto&) {});
+    });
+  auto cold = static_cast<double>(next->load()) / 2 / seconds_since(start);
+  load l{.warm_up = 0.1s, .length = context.round_length()};
   auto conflicts = std::make_shared<std::atomic<std::size_t>>(0);
-  auto run = [&](load l) {
-    return drive_pairs(node.system(), l, eventcore::actor_of(commands), streams, conflicts);
-  };
-  auto cold = run({.warm_up = 0s, .length = 1s});
-  auto f = run({.warm_up = 5s, .length = context.length()});
-  f.note += batch_note(node.journal().stats());
-  char text[240];
-  std::snprintf(
-      text, sizeof(text),
-      "; two events a command; in the first second, when nearly all streams had to be read: %.0f per "
-      "second; %zu of 100,000 streams in memory at the end; 64 drivers x 16 in flight",
-      cold.value, stats_of(commands).cached_streams);
+  auto f = alternate(
+      context.rounds(), [&] { return drive_pairs(node.system(), l, commands, streams, conflicts); },
+      [&] { return drive_adds(node.system(), l, host, 10'000, streams); });
+  char text[200];
+  std::snprintf(text, sizeof(text),
+                "two events a command; %.0f per second while every stream had to be read; 64 drivers x 16 in "
+                "flight",
+                cold);
   f.note += text;
   return f;
 }
@@ -167,45 +174,17 @@ figure multi_stream_contended(run_context& context) {
 figure idempotent_command(run_context& context) {
   const std::size_t entities = 10'000;
   auto node = open_node(context.dir);
-  auto host = eventcore::actor_of(node.host<counter>());
+  auto host = node.host<counter>();
   auto keys = std::make_shared<std::atomic<std::uint64_t>>(0);
-  load l{.length = context.length() / 2.5};
-  struct round {
-    figure load;
-    double processor_time; // of all threads, relative to the commands answered
-  };
-  auto run = [&](bool with_key) {
-    auto begin = std::clock();
-    auto load = with_key ? drive_keyed_adds(node.system(), l, host, entities, keys)
-                         : drive_adds(node.system(), l, host, entities);
-    return round{load, static_cast<double>(std::clock() - begin) / load.value};
-  };
-  std::array<figure, 3> keyed;
-  std::array<double, 3> rates;
-  std::array<double, 3> ratios;
-  std::array<double, 3> costs;
-  figure f;
-  // In alternation, each before the other in turn: a disk's pace changes from second to second.
-  for (std::size_t i = 0; i < 3; ++i) {
-    auto first = run(i == 1);
-    auto second = run(i != 1);
-    auto [with, without] = i == 1 ? std::tie(first, second) : std::tie(second, first);
-    keyed[i] = with.load;
-    rates[i] = with.load.value;
-    ratios[i] = with.load.value / without.load.value;
-    costs[i] = with.processor_time / without.processor_time;
-    f.note += with.load.note + without.load.note;
-  }
-  f.value = median(rates);
-  auto& middle = *std::ranges::find(keyed, f.value, &figure::value);
-  f.p50_us = middle.p50_us;
-  f.p99_us = middle.p99_us;
-  char text[200];
-  std::snprintf(
-      text, sizeof(text),
-      "%.2f of the same load without keys (median of %.2f, %.2f, %.2f, in alternation), at %.2f times its "
-      "processor time; ",
-      median(ratios), ratios[0], ratios[1], ratios[2], median(costs));
+  load l{.warm_up = 0.1s, .length = context.round_length()};
+  auto with_keys = [&] { return drive_adds_in_context(node.system(), l, host, entities, keys); };
+  auto f = alternate(context.rounds(), with_keys,
+                     [&] { return drive_adds(node.system(), l, eventcore::actor_of(host), entities); });
+  auto of_context = alternate(context.rounds(), with_keys, [&] {
+    return drive_adds_in_context(node.system(), l, host, entities, nullptr);
+  });
+  char text[80];
+  std::snprintf(text, sizeof(text), "%.2f of commands that have a context, but no key; ", of_context.ratio);
   f.note += text + batch_note(node.journal().stats()) + "; 10,000 entities, 64 drivers x 16 in flight";
   return f;
 }
@@ -219,7 +198,7 @@ figure recover_with_snapshot(run_context& context) {
                                                   Total::descriptor()->full_name(), 1'000'000);
            !saved || !*saved || (*saved)->version != 1'000'000)
     throw std::runtime_error("the entity's state was not saved");
-  std::array<double, 11> seconds;
+  std::vector<double> seconds(11);
   for (auto& s : seconds)
     s = wake_saved_counter(context.dir);
   figure f;

@@ -66,6 +66,13 @@ const std::vector<scenario> scenarios{
      nullptr,
      {"open_journal"},
      recover_with_snapshot},
+    {"subscribe_catch_up",
+     "a subscriber that reads these events",
+     "raw_lmdb_scan_parse",
+     {"open_journal"},
+     subscribe_catch_up},
+    {"subscribe_live", "a subscriber that follows while events are appended", nullptr, {}, subscribe_live},
+    {"subscribe_8", "appending while eight subscribers follow", nullptr, {}, subscribe_8},
     {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
     {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
 };
@@ -93,12 +100,17 @@ std::string folder_of(const scenario& s) {
              : s.name;
 }
 
+/// Of a scenario that has a baseline which was measured, too.
+double ratio_of(const scenario& s, const run_context& context) {
+  auto& f = context.done.at(s.name);
+  return f.ratio > 0 ? f.ratio : f.value / context.done.at(s.baseline).value;
+}
+
 std::string ratio_text(const scenario& s, const run_context& context) {
   if (!s.baseline || !context.done.contains(s.baseline))
     return "";
   char text[64];
-  std::snprintf(text, sizeof(text), "%.2f of %s",
-                context.done.at(s.name).value / context.done.at(s.baseline).value, s.baseline);
+  std::snprintf(text, sizeof(text), "%.2g of %s", ratio_of(s, context), s.baseline);
   return text;
 }
 
@@ -133,7 +145,7 @@ nlohmann::ordered_json to_json(const run_context& context) {
     r["p99_us"] = f.p99_us > 0 ? nlohmann::ordered_json(f.p99_us) : nullptr;
     r["note"] = f.note;
     if (s.baseline && context.done.contains(s.baseline))
-      r[std::string{"of_"} + s.baseline] = f.value / context.done.at(s.baseline).value;
+      r[std::string{"of_"} + s.baseline] = ratio_of(s, context);
   }
   return {{"results", results}};
 }

@@ -1,12 +1,11 @@
+#include "alternation.hpp"
 #include "counter.hpp"
 #include "entities.hpp"
 #include "scenario.hpp"
 
 #include <eventcore/actors/caf.hpp>
 
-#include <cstdio>
 #include <stdexcept>
-#include <vector>
 
 namespace bench {
 
@@ -37,16 +36,20 @@ struct four_steps : eventcore::saga<four_steps> {
   }
 };
 
-/// Asks for the saga's end before it starts the next one.
+/// What the starters of a round share.
+struct progress {
+  std::atomic<std::int64_t> last_id;
+  std::atomic<std::uint64_t> finished{0};
+  std::atomic<bool> enough{false};
+};
+
+/// Starts a saga, asks for its end, and starts the next one.
 class starter : public caf::event_based_actor {
 public:
-  starter(caf::actor_config& config, eventcore::saga_host<four_steps> sagas,
-          std::shared_ptr<std::atomic<std::int64_t>> next,
-          std::shared_ptr<std::atomic<std::uint64_t>> finished)
+  starter(caf::actor_config& config, eventcore::saga_host<four_steps> sagas, std::shared_ptr<progress> shared)
       : caf::event_based_actor{config}
       , sagas_{std::move(sagas)}
-      , next_{std::move(next)}
-      , finished_{std::move(finished)} {}
+      , shared_{std::move(shared)} {}
 
 protected:
   caf::behavior make_behavior() override {
@@ -57,7 +60,9 @@ protected:
 
 private:
   void start_next() {
-    auto number = ++*next_;
+    if (shared_->enough)
+      return quit();
+    auto number = ++shared_->last_id;
     auto id = std::to_string(number);
     auto failed = [](const caf::error& e) {
       throw std::runtime_error{"a saga failed: " + eventcore::from_caf_error(e).message()};
@@ -70,7 +75,7 @@ private:
                       [this](eventcore::saga_phase phase) {
                         if (phase != eventcore::saga_phase::completed)
                           throw std::runtime_error{"a saga was not completed"};
-                        ++*finished_;
+                        ++shared_->finished;
                         start_next();
                       },
                       failed);
@@ -79,34 +84,44 @@ private:
   }
 
   eventcore::saga_host<four_steps> sagas_;
-  std::shared_ptr<std::atomic<std::int64_t>> next_;
-  std::shared_ptr<std::atomic<std::uint64_t>> finished_;
+  std::shared_ptr<progress> shared_;
 };
+
+/// Keeps `in_flight` sagas going, numbered from behind `last_id` on, which is moved, until all that were begun have ended.
+figure run_sagas(eventcore::node& node, std::int64_t& last_id, std::chrono::duration<double> length) {
+  auto sagas = node.saga<four_steps>();
+  auto shared = std::make_shared<progress>();
+  shared->last_id = last_id;
+  for (std::size_t i = 0; i != in_flight; ++i)
+    node.system().spawn<starter>(sagas, shared);
+  std::this_thread::sleep_for(length / 2);
+  auto before = shared->finished.load();
+  auto start = steady::now();
+  std::this_thread::sleep_for(length);
+  figure f;
+  f.value = static_cast<double>(shared->finished - before) / seconds_since(start);
+  shared->enough = true;
+  while (shared.use_count() > 1)
+    std::this_thread::sleep_for(1ms);
+  last_id = shared->last_id;
+  return f;
+}
 
 } // namespace
 
 figure saga_4_steps(run_context& context) {
   auto node = open_node(context.dir);
-  node.host<counter>();
-  auto sagas = node.saga<four_steps>();
-  auto next = std::make_shared<std::atomic<std::int64_t>>(0);
-  auto finished = std::make_shared<std::atomic<std::uint64_t>>(0);
-  std::vector<caf::actor> starters;
-  for (std::size_t i = 0; i != in_flight; ++i)
-    starters.push_back(node.system().spawn<starter>(sagas, next, finished));
-  std::this_thread::sleep_for(1s);
-  auto before = finished->load();
-  auto start = steady::now();
-  std::this_thread::sleep_for(context.length());
-  figure f;
-  f.value = static_cast<double>(finished->load() - before) / seconds_since(start);
-  for (auto& s : starters)
-    caf::anon_send_exit(s, caf::exit_reason::kill);
+  auto host = eventcore::actor_of(node.host<counter>());
+  std::int64_t last_id = 0;
+  load l{.warm_up = 0.1s, .length = context.round_length()};
+  auto f = alternate(
+      context.rounds(), [&] { return run_sagas(node, last_id, context.round_length()); },
+      [&] { return drive_adds(node.system(), l, host, counters); });
   if (f.value == 0)
     throw std::runtime_error{"no saga came to its end"};
-  f.note = batch_note(node.journal().stats());
   f.note +=
-      "; 1,000 sagas in flight, 10,000 entities; 9 commits a saga: start, four of the entities, four answers";
+      "fsync; 1,000 sagas in flight, 10,000 entities; 9 commits a saga: start, four of the entities, four "
+      "answers";
   return f;
 }
 

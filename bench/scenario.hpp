@@ -15,6 +15,8 @@ struct figure {
   std::string unit = "per second";
   double p50_us = 0; ///< 0: not measured
   double p99_us = 0;
+  double ratio =
+      0; ///< to the baseline, if both were measured in alternation; 0: the two figures of the run are divided
   std::string note;
 };
 
@@ -28,7 +30,10 @@ struct run_context {
   std::size_t batch_events = 256;
   std::size_t record_bytes = 256;
 
-  std::chrono::duration<double> length() const { return std::chrono::duration<double>{quick ? 2.5 : 10.0}; }
+  std::chrono::duration<double> length() const { return std::chrono::duration<double>{quick ? 1.5 : 10.0}; }
+  /// Of `alternate`: how often, and how long each load runs.
+  std::size_t rounds() const { return quick ? 5 : 9; }
+  std::chrono::duration<double> round_length() const { return length() / 5; }
 };
 
 /// One figure of the table.
@@ -62,6 +67,9 @@ figure open_journal(run_context&);
 figure raw_lmdb_scan_parse(run_context&);
 figure replay(run_context&);
 figure recover_with_snapshot(run_context&);
+figure subscribe_live(run_context&);
+figure subscribe_catch_up(run_context&);
+figure subscribe_8(run_context&);
 figure cold_entities(run_context&);
 figure entity_memory(run_context&);
 

@@ -50,6 +50,10 @@ private:
   std::atomic<bool> closed_{false};
 };
 
+/// Streams of this category hold what subscriptions could not handle. Every journal owns it, whatever its
+/// `journal_options::categories` are.
+inline constexpr std::string_view dead_letter_category = "deadletter";
+
 /// Events for one stream. Without events it is a read that takes part in the version check.
 struct stream_append {
   stream_id stream;

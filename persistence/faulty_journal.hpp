@@ -21,6 +21,8 @@ public:
   std::function<std::optional<error>()> fail_reserve;
   /// Asked before each read of a stream.
   std::function<std::optional<error>(const stream_cursor&)> fail_read;
+  /// Asked before each read of the log from disk, and of what is in memory of it: with a function here, nothing is.
+  std::function<std::optional<error>()> fail_read_log;
   /// Asked before each read of timers.
   std::function<std::optional<error>()> fail_read_timers;
 
@@ -47,6 +49,9 @@ public:
   }
   result<void> read_log(log_position& next, event_page& page, const log_filter& filter,
                         read_limits limits) override {
+    if (fail_read_log)
+      if (auto why = fail_read_log())
+        return *why;
     return inner_->read_log(next, page, filter, limits);
   }
   result<std::vector<stream_head>> list_streams(std::string& token, std::size_t limit) override {
@@ -86,7 +91,7 @@ public:
   }
   tail_subscription keep_tail() override { return inner_->keep_tail(); }
   std::shared_ptr<const event_page> recent(log_position position) override {
-    return inner_->recent(position);
+    return fail_read_log ? nullptr : inner_->recent(position);
   }
   tail_subscription follow_timers(std::function<void(timestamp)> on_set) override {
     return inner_->follow_timers(std::move(on_set));

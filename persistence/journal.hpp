@@ -69,6 +69,7 @@ struct journal_info {
       incarnation; ///< changes when a backup is restored: cursors and peers of the old history are then refused
   std::string service;
   timestamp created_at;
+  std::string folder{}; ///< the path of its files; empty: it has none
 };
 
 /// Where a stream ends.

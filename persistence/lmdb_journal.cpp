@@ -287,6 +287,7 @@ result<std::unique_ptr<journal>> internal::open_lmdb_journal(const std::filesyst
   auto info = load_or_create_meta(**env, options);
   if (!info)
     return info.error();
+  info->folder = dir.string();
   auto opened = std::make_unique<lmdb_journal>(*std::move(lock), *std::move(env), *std::move(info), options);
   if (auto started = opened->start(); !started)
     return error{started.error().code(), "journal folder " + dir.string() + ": " + started.error().message()};
@@ -312,6 +313,7 @@ result<std::unique_ptr<journal_reader>> open_lmdb_journal_reader(const std::file
   auto info = internal::load_meta(**env);
   if (!info)
     return info.error();
+  info->folder = dir.string();
   return std::unique_ptr<journal_reader>{
       std::make_unique<lmdb_journal_reader>(*std::move(lock), *std::move(env), *std::move(info))};
 }

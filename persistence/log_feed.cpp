@@ -44,18 +44,19 @@ result<bool> log_feed::read(log_chunk& chunk, read_limits limits) {
   chunk.events_.clear();
   chunk.shared_.reset();
   chunk.own_.clear();
+  chunk.bytes_ = 0;
   chunk.first_ = next_;
   chunk.last_ = next_ - 1;
   signal_->waiting = false;
   if (auto page = journal_.recent(next_)) {
     const bool all_admitted = internal::admits_all(filter_);
     const auto all = page->events();
-    std::size_t bytes = 0;
     for (auto& event : all.subspan(static_cast<std::size_t>(next_ - all.front().position))) {
       if (all_admitted || internal::admits(filter_, event.stream, event.type)) {
-        bytes += internal::size_of(event);
+        const auto bytes = chunk.bytes_ + internal::size_of(event);
         if (chunk.events_.size() >= limits.events || (!chunk.events_.empty() && bytes > limits.bytes))
           break;
+        chunk.bytes_ = bytes;
         chunk.events_.push_back(&event);
       }
       ++next_;
@@ -73,8 +74,10 @@ result<bool> log_feed::read(log_chunk& chunk, read_limits limits) {
     if (next_ <= head()) {
       if (auto done = journal_.read_log(next_, chunk.own_, filter_, limits); !done)
         return done.error();
-      for (auto& event : chunk.own_)
+      for (auto& event : chunk.own_) {
+        chunk.bytes_ += internal::size_of(event);
         chunk.events_.push_back(&event);
+      }
     }
   }
   chunk.last_ = next_ - 1;

@@ -18,6 +18,8 @@ public:
   /// The positions that were looked at. `last() < first()`: none.
   log_position first() const noexcept { return first_; }
   log_position last() const noexcept { return last_; }
+  /// Of the events' streams, types and payloads.
+  std::size_t bytes() const noexcept { return bytes_; }
 
 private:
   friend class log_feed;
@@ -25,6 +27,7 @@ private:
   std::vector<const recorded_event*> events_;
   log_position first_ = 1;
   log_position last_ = 0;
+  std::size_t bytes_ = 0;
   event_page own_;                           // what came from disk
   std::shared_ptr<const event_page> shared_; // what came from memory
 };

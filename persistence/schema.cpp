@@ -4,6 +4,7 @@
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
+#include <google/protobuf/unknown_field_set.h>
 
 #include <algorithm>
 
@@ -28,6 +29,20 @@ std::vector<std::string> former_names_of(const google::protobuf::Descriptor& typ
   const auto options = options_of(type);
   const auto& names = options.GetRepeatedExtension(formerly);
   return {names.begin(), names.end()};
+}
+
+bool is_personal(const google::protobuf::FieldDescriptor& field) {
+  const auto& options = field.options();
+  if (options.HasExtension(personal))
+    return options.GetExtension(personal);
+  // Asked for every field of every event that is masked, so nothing is parsed again here.
+  bool marked = false;
+  const auto& unknown = options.unknown_fields();
+  for (int i = 0; i < unknown.field_count(); ++i)
+    if (const auto& option = unknown.field(i); option.number() == kPersonalFieldNumber &&
+                                               option.type() == google::protobuf::UnknownField::TYPE_VARINT)
+      marked = option.varint() != 0;
+  return marked;
 }
 
 } // namespace eventcore

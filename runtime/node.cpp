@@ -3,9 +3,14 @@
 #include <eventcore/actors/internal/host_actor.hpp>
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
 #include <eventcore/actors/internal/start_sagas.hpp>
+#include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
+#include <eventcore/runtime/internal/dead_letter_control.hpp>
+#include <eventcore/runtime/internal/saga_control.hpp>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include <iostream>
 #include <mutex>
@@ -60,18 +65,21 @@ node_options parse_command_line(int argc, char** argv) {
 } // namespace
 
 struct node::impl {
-  /// `dir` is the journal's folder; empty: it has none that is known.
-  impl(std::unique_ptr<eventcore::journal> opened, std::filesystem::path dir, const node_options& options)
+  impl(std::unique_ptr<eventcore::journal> opened, const node_options& options)
       : journal{std::move(opened)}
-      , journal_dir{std::move(dir)}
       , relaxed{options.journal.durability == durability::relaxed}
       , config{options}
-      , system{config} {}
+      , system{config} {
+    if (!journal->info().folder.empty())
+      open_control();
+  }
 
   ~impl() {
+    control.reset();
     for (auto& [type, projection] : projections)
       projection.stop();
     // Each of these uses those after it.
+    stop(subscriptions->all());
     stop(sagas);
     stop(saga_hosts);
     stop(commands);
@@ -84,14 +92,41 @@ struct node::impl {
   template <class Handles>
   void stop(const Handles& handles) {
     std::vector<caf::actor> actors;
-    for (auto& [type, handle] : handles)
+    for (auto& [key, handle] : handles)
       actors.push_back(actor_of(handle));
     internal::stop_actors(system, actors, longest_stop);
   }
 
+  /// A node without a control socket is worth more than none.
+  void open_control() {
+    auto opened = internal::control_server::open(
+        journal->info().folder,
+        {{internal::operate_saga_request,
+          internal::operate_sagas([this](auto category) { return find_sagas(category); })},
+         {internal::replay_dead_letters_request, internal::replay_letters(*journal, subscriptions)},
+         {internal::drop_dead_letters_request, internal::drop_letters(*journal)}});
+    if (opened)
+      control = *std::move(opened);
+    else
+      spdlog::error("operators cannot talk with this node: {}", opened.error().message());
+  }
+
+  saga_handle find_sagas(std::string_view category) {
+    std::lock_guard guard{mutex};
+    for (auto& [type, handle] : sagas)
+      if (type->category == category)
+        return handle;
+    return {};
+  }
+
+  static const caf::actor& actor_of(const caf::actor& actor) { return actor; }
+  template <class Handle>
+  static caf::actor actor_of(const Handle& handle) {
+    return eventcore::actor_of(handle);
+  }
+
   // In this order: the actors end before the journal does.
   std::unique_ptr<eventcore::journal> journal;
-  std::filesystem::path journal_dir;
   bool relaxed;
   system_config config;
   caf::actor_system system;
@@ -102,7 +137,11 @@ struct node::impl {
   std::unordered_map<const saga_type*, host_handle> saga_hosts;
   std::unordered_map<const projection_type*, projection_handle> projections;
   caf::actor timers;
+  std::function<timestamp()> timer_time; ///< of the timers and of those who set them
   std::shared_ptr<internal::host_directory> directory = std::make_shared<internal::host_directory>();
+  std::shared_ptr<internal::subscription_directory> subscriptions =
+      std::make_shared<internal::subscription_directory>();
+  std::unique_ptr<internal::control_server> control; // uses all of it
 };
 
 node::node(std::unique_ptr<impl> content) noexcept
@@ -115,18 +154,18 @@ node::node(int argc, char** argv) {
     std::cerr << (argc > 0 ? argv[0] : "eventcore") << ": " << journal.error().message() << '\n';
     std::exit(1);
   }
-  impl_ = std::make_unique<impl>(*std::move(journal), options.journal_dir, options);
+  impl_ = std::make_unique<impl>(*std::move(journal), options);
 }
 
 result<node> node::open(node_options options) {
   auto journal = open_lmdb_journal(options.journal_dir, options.journal);
   if (!journal)
     return journal.error();
-  return node{std::make_unique<impl>(*std::move(journal), options.journal_dir, options)};
+  return node{std::make_unique<impl>(*std::move(journal), options)};
 }
 
 node::node(std::unique_ptr<eventcore::journal> journal, node_options options)
-    : impl_{std::make_unique<impl>(std::move(journal), std::filesystem::path{}, options)} {}
+    : impl_{std::make_unique<impl>(std::move(journal), options)} {}
 
 node::node(node&&) noexcept = default;
 node& node::operator=(node&&) noexcept = default;
@@ -156,8 +195,10 @@ multi_stream_handle node::start_multi_stream(const multi_stream_type& type,
                                              const multi_stream_options& options) {
   std::lock_guard guard{impl_->mutex};
   auto& commands = impl_->commands[&type];
-  if (!commands)
+  if (!commands) {
     commands = internal::start_multi_stream(impl_->system, *impl_->journal, type, impl_->directory, options);
+    impl_->directory->add(type, actor_of(commands));
+  }
   return commands;
 }
 
@@ -166,14 +207,16 @@ saga_handle node::start_sagas(const saga_type& type, const saga_options& options
   auto& sagas = impl_->sagas[&type];
   if (sagas)
     return sagas;
-  if (!impl_->timers)
-    impl_->timers = internal::start_timers(impl_->system, *impl_->journal);
+  if (!impl_->timers) {
+    impl_->timer_time = internal::timer_time(*impl_->journal);
+    impl_->timers = internal::start_timers(impl_->system, *impl_->journal, impl_->timer_time);
+  }
   auto adapted = options;
   adapted.host.check_head = options.host.check_head && !impl_->relaxed;
   host_handle persistent_part;
   try {
     sagas = internal::start_sagas(impl_->system, *impl_->journal, type, impl_->directory, impl_->timers,
-                                  adapted, persistent_part);
+                                  adapted, persistent_part, impl_->timer_time);
   } catch (...) {
     impl_->sagas.erase(&type);
     throw;
@@ -187,12 +230,12 @@ result<projection_handle> node::start_projection(const projection_type& type, pr
   if (auto found = impl_->projections.find(&type); found != impl_->projections.end())
     return found->second;
   if (options.folder.empty()) {
-    if (impl_->journal_dir.empty())
-      return make_error(
-          journal_errc::invalid_argument,
-          "projection " + type.form.projection +
-              ": the node was given its journal and does not know a folder; name one in the options");
-    options.folder = impl_->journal_dir / "projections" / type.form.projection;
+    const auto& folder = impl_->journal->info().folder;
+    if (folder.empty())
+      return make_error(journal_errc::invalid_argument,
+                        "projection " + type.form.projection +
+                            ": the journal has no folder to put the view into; name one in the options");
+    options.folder = std::filesystem::path{folder} / "projections" / type.form.projection;
   }
   if (options.sources.empty())
     options.sources.push_back(make_journal_source(*impl_->journal));
@@ -210,6 +253,11 @@ void node::add_participant(const std::string& name, const caf::actor& to) {
 
 void node::add_participant(const std::string& name, const multi_stream_handle& to) {
   add_participant(name, actor_of(to));
+}
+
+result<subscription> node::subscribe(subscriber_type type, const subscription_options& options) {
+  return internal::start_subscription(impl_->system, *impl_->journal, std::move(type), options,
+                                      impl_->directory, impl_->subscriptions);
 }
 
 } // namespace eventcore

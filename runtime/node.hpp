@@ -4,6 +4,8 @@
 #include <eventcore/actors/multi_stream_host.hpp>
 #include <eventcore/actors/projection_host.hpp>
 #include <eventcore/actors/saga_host.hpp>
+#include <eventcore/actors/subscriber.hpp>
+#include <eventcore/actors/subscription.hpp>
 #include <eventcore/persistence/lmdb_journal.hpp>
 
 #include <filesystem>
@@ -29,7 +31,9 @@ struct node_options {
   std::size_t max_throughput = 300;
 };
 
-/// One running eventcore in this process: an actor system, a journal, the hosts of its entities, and projections.
+/// One running eventcore in this process: an actor system, a journal, the hosts of its entities, subscriptions and
+/// projections. On a journal in a folder it listens on the Unix socket `control.sock` there, over which `eventcore sagas` carries out an operator's decisions; only
+/// its own user can open it. If the socket cannot be made, that is logged as an error, and the node runs without.
 ///
 /// Thread-safe, except for construction and destruction. Destruction refuses new commands, lets what is being committed
 /// finish and be answered, stops projections and actors and closes the journal.
@@ -74,7 +78,7 @@ public:
   /// Projection `P`, started by the first call. `options` of later calls are ignored. Its view lies in
   /// `projections/<name>` of the journal's folder unless `options.folder` is given, and is made of the node's own journal, named
   /// by its service (`journal` if there is none), unless `options.sources` are given; these must outlive the node. Errors: those of
-  /// `open_projection`; `invalid_argument` if the node was given its journal, and no folder.
+  /// `open_projection`; `invalid_argument` if neither the journal nor the options name a folder.
   template <class P>
   result<projection_host<P>> project(projection_options options = {}) {
     auto started = start_projection(projection_type_of<P>(), std::move(options));
@@ -89,6 +93,19 @@ public:
   void add_participant(const std::string& name, const caf::actor& to);
   /// The same for what runs a multi-stream decider.
   void add_participant(const std::string& name, const multi_stream_handle& to);
+
+  /// Starts subscriber `S`, whose objects `make` makes, one for each worker; without it they are default constructed. Host
+  /// the deciders that its handlers answer with commands for before. Errors: `subscription_errc`, those of the journal. Throws
+  /// as `host` does.
+  template <class S, class Make>
+  result<subscription> subscribe(const subscription_options& options, Make make) {
+    return subscribe(subscriber_type_of<S>(std::move(make)), options);
+  }
+  template <class S>
+  result<subscription> subscribe(const subscription_options& options) {
+    return subscribe(subscriber_type_of<S>(), options);
+  }
+  result<subscription> subscribe(subscriber_type type, const subscription_options& options);
 
   eventcore::journal& journal() noexcept;
 

@@ -28,6 +28,18 @@ std::string why(const result<T>& r) {
 
 constexpr auto patience = 60s;
 
+/// Its only step stays open until it is confirmed.
+struct welcome : saga<welcome> {
+  static constexpr std::string_view category = "welcome";
+  using input = bank::Deposit;
+  static void define(definition<input>& saga) {
+    saga.step("open")
+        .request<account>([](const input&) { return to("alice", bank::Open{}); })
+        .confirmed_later()
+        .within(1min);
+  }
+};
+
 } // namespace
 
 BOOST_AUTO_TEST_CASE(a_node_rebuilds_entities_from_its_journal) {
@@ -139,4 +151,26 @@ BOOST_AUTO_TEST_CASE(the_end_of_a_node_answers_what_is_under_way) {
   for (auto& thread : threads)
     thread.join();
   BOOST_TEST(wrong == 0);
+}
+
+BOOST_AUTO_TEST_CASE(time_limits_of_sagas_hold_though_the_wall_clock_was_set_back) {
+  auto journal = open_memory_journal();
+  const auto last = std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()) + 1h;
+  commit c;
+  c.appends.push_back({*stream_id::parse("account-bob"),
+                       expected_version::none(),
+                       {{bank::Opened::descriptor(), bank::Opened{}.SerializeAsString(), 1}}});
+  c.occurred_at = last;
+  BOOST_REQUIRE(journal->commit_and_wait(std::move(c)));
+  node n{std::move(journal)};
+  n.host<account>();
+  auto sagas = n.saga<welcome>();
+  auto started = sagas.start("1", {}, patience);
+  BOOST_REQUIRE_MESSAGE(started, why(started));
+  auto timers = n.journal().read_timers({}, timestamp::max());
+  BOOST_REQUIRE_MESSAGE(timers && timers->size() == 1, why(timers));
+  BOOST_TEST((timers->front().due >= last + 1min));
+  auto confirmed = sagas.confirm("1", "open", nullptr, patience);
+  BOOST_REQUIRE_MESSAGE(confirmed, why(confirmed));
+  BOOST_TEST((*confirmed == saga_phase::completed));
 }

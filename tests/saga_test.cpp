@@ -1,5 +1,6 @@
 #include "support/saga_world.hpp"
 
+#include <eventcore/actors/breaker.hpp>
 #include <eventcore/actors/internal/saga_actor.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -272,6 +273,142 @@ BOOST_AUTO_TEST_CASE(an_operator_can_decide_while_no_sagas_run) {
   BOOST_TEST((status(sagas, "1").phase == saga_phase::compensated));
 }
 
+// What a service says of a request that was sent twice, it may say of the second time alone.
+BOOST_AUTO_TEST_CASE(a_request_that_is_sent_again_is_in_doubt_whatever_hinders_the_second_one) {
+  script["hotel"] = never();
+  start(sagas, "1");
+  settle();
+  kill(sagas);
+  script["hotel"] = [](const seen_request& r) { return r.cents > 0 ? trouble() : reply(0); };
+  sagas = start_sagas<trip>();
+  settle();
+  check_asked(*this, {"flight:5", "hotel:6", "hotel:6", "hotel:-6", "flight:-5"});
+  BOOST_TEST((status(sagas, "1").phase == saga_phase::compensated));
+  BOOST_TEST(status(sagas, "1").why == "trouble");
+}
+
+BOOST_AUTO_TEST_CASE(sagas_are_asked_again_when_an_answer_could_not_be_recorded) {
+  // The answer of the last step comes while the journal takes nothing, and the time limit would fail that step.
+  script["car"] = [this](const seen_request& r) {
+    if (seen.size() == 3)
+      journal.fail_reserve = [] { return make_error(journal_errc::overloaded, "too much waits"); };
+    return reply(r.cents);
+  };
+  start(sagas, "1");
+  settle();
+  BOOST_TEST(types("trip-1").back() == "SagaStepRequested");
+  journal.fail_reserve = nullptr;
+  scheduler().advance_time(1s); // not civil time
+  settle();
+  BOOST_TEST((status(sagas, "1").phase == saga_phase::completed));
+  BOOST_TEST(seen.size() == 4);
+  BOOST_TEST(seen[3].key == seen[2].key);
+}
+
+BOOST_AUTO_TEST_CASE(who_waits_for_the_end_hears_of_it_though_the_last_commit_is_of_unknown_outcome) {
+  asked finished{send(actor_of(sagas), caf::make_message(await_saga{"1"}))};
+  script["car"] = [this](const seen_request& r) {
+    journal.written_nevertheless = true;
+    journal.fail_commit = [this](const commit&) {
+      journal.fail_commit = nullptr;
+      return make_error(journal_errc::outcome_unknown, "the disk went away");
+    };
+    return reply(r.cents);
+  };
+  settle();
+  BOOST_TEST((finished.failure().reason() == "no_such_saga"));
+  start(sagas, "1");
+  run();
+  write();
+  run();
+  finished = asked{send(actor_of(sagas), caf::make_message(await_saga{"1"}))};
+  settle();
+  BOOST_TEST(!finished.answered());
+  BOOST_TEST(types("trip-1").back() == "SagaCompleted");
+  pass(1s);
+  BOOST_TEST((finished.answer().get_as<saga_phase>(0) == saga_phase::completed));
+}
+
+BOOST_AUTO_TEST_CASE(a_decision_of_an_operator_is_carried_out_though_the_journal_is_full_at_the_start) {
+  script["car"] = always(refusal());
+  script["hotel"] = [](const seen_request& r) { return r.cents > 0 ? reply(6) : trouble(); };
+  start(sagas, "1");
+  settle();
+  pass(1s);
+  kill(sagas);
+  script["hotel"] = nullptr;
+  append("trip-1", expected_version::any(),
+         {event_of_message(make<SagaOperated>([](auto& e) { e.set_action(SagaOperated::RETRY); }))});
+  journal.fail_commit = [](const commit&) { return make_error(journal_errc::disk_full, "no space left"); };
+  sagas = start_sagas<trip>();
+  settle();
+  BOOST_TEST((status(sagas, "1").phase == saga_phase::compensating));
+  journal.fail_commit = nullptr;
+  pass(1s);
+  BOOST_TEST((status(sagas, "1").phase == saga_phase::compensated));
+}
+
+BOOST_AUTO_TEST_CASE(a_compensation_that_was_refused_is_tried_again_with_another_key) {
+  // The services answer a key as they did the first time.
+  std::map<std::string, bool> first_answers;
+  auto closed = true;
+  script["car"] = always(refusal());
+  script["hotel"] = [&](const seen_request& r) {
+    return first_answers.emplace(r.key, r.cents > 0 || !closed).first->second ? reply(6) : refusal("closed");
+  };
+  start(sagas, "1");
+  settle();
+  BOOST_TEST((status(sagas, "1").phase == saga_phase::stuck));
+  closed = false;
+  auto command = std::make_shared<OperateSaga>();
+  command->set_action(SagaOperated::RETRY);
+  send(actor_of(sagas), caf::make_message(internal::saga_order{"1", command}));
+  settle();
+  BOOST_TEST((status(sagas, "1").phase == saga_phase::compensated));
+  BOOST_TEST(seen[3].key == "trip-1/hotel/undo");
+  BOOST_TEST(seen[4].key == "trip-1/hotel/undo#2");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_never_answered_is_forgotten) {
+  script["flight"] = never();
+  start(sagas, "1");
+  asked waits_long{send(actor_of(sagas), caf::make_message(await_saga{"1"}))};
+  asked waits_shortly{
+      send(actor_of(sagas), caf::make_message(await_saga{"1", scheduler().clock().now() + 1s}))};
+  settle();
+  scheduler().advance_time(9s);
+  settle();
+  BOOST_TEST(!waits_shortly.answered());
+  scheduler().advance_time(2s);
+  settle();
+  BOOST_TEST((waits_shortly.code() == entity_errc::outcome_unknown));
+  BOOST_TEST(!waits_long.answered());
+  answer_late(0, reply(5)); // late, and in time to go on
+  check_asked(*this, {"flight:5", "hotel:6", "car:7"});
+  BOOST_TEST((waits_long.answer().get_as<saga_phase>(0) == saga_phase::completed));
+  start(sagas, "2");
+  settle();
+  scheduler().advance_time(100s);
+  settle();
+  answer_late(3, reply(5)); // nobody knows of it any more
+  BOOST_TEST((status(sagas, "2").phase == saga_phase::running));
+}
+
+BOOST_AUTO_TEST_CASE(a_start_with_a_key_and_a_time_of_the_callers_is_a_start_like_others) {
+  script["flight"] = never();
+  command_context context;
+  context.idempotency_key = "k";
+  context.now = now() - 1h;
+  auto ask = [&] { return asked{send(actor_of(sagas), caf::make_message("1"s, context, cents(5)))}; };
+  ask();
+  settle();
+  auto again = ask();
+  settle();
+  BOOST_TEST((again.answer().get_as<saga_phase>(0) == saga_phase::running));
+  BOOST_TEST(seen.size() == 1);
+  BOOST_TEST(types("trip-1") == (text_list{"SagaStarted", "SagaStepRequested"}), boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 // -- steps that are confirmed later
@@ -317,6 +454,36 @@ BOOST_AUTO_TEST_CASE(a_confirmation_for_a_step_that_is_not_open_is_refused) {
   BOOST_TEST((confirm("2", "visa").failure().reason() == "step_not_open"));
 }
 
+// -- what errors mean
+
+BOOST_AUTO_TEST_CASE(an_error_means_a_refusal_nothing_or_doubt) {
+  auto of = [](auto code) { return outcome_of(make_error(code, "x")); };
+  auto behind_a_breaker = [](auto code) {
+    breaker b{{.name = "b", .is_failure = [](const error&) { return true; }}};
+    auto answer = b.call([&]() -> result<int> { return make_error(code, "x"); });
+    return outcome_of(answer.error());
+  };
+  using enum step_outcome;
+  for (auto code : {entity_errc::rejected, entity_errc::invalid_id, entity_errc::invalid_command}) {
+    BOOST_TEST((of(code) == refused));
+    BOOST_TEST((behind_a_breaker(code) == refused));
+  }
+  for (auto code : {entity_errc::overloaded, entity_errc::deadline_exceeded, entity_errc::not_persisted}) {
+    BOOST_TEST((of(code) == nothing_happened));
+    BOOST_TEST((behind_a_breaker(code) == nothing_happened));
+  }
+  BOOST_TEST((of(entity_errc::outcome_unknown) == in_doubt));
+  BOOST_TEST((behind_a_breaker(entity_errc::outcome_unknown) == in_doubt));
+  for (auto code : {breaker_errc::circuit_open, breaker_errc::too_many_calls, breaker_errc::gave_up})
+    BOOST_TEST((of(code) == nothing_happened));
+  for (auto code : {breaker_errc::timeout, breaker_errc::operation_failed, breaker_errc::worker_lost})
+    BOOST_TEST((of(code) == in_doubt));
+  auto not_there = make_error(breaker_errc::worker_lost, "x");
+  not_there.with_reason("retry_after_ms", "10");
+  BOOST_TEST((outcome_of(not_there) == nothing_happened));
+  BOOST_TEST((of(journal_errc::io_error) == in_doubt));
+}
+
 // -- definitions
 
 namespace {
@@ -351,6 +518,27 @@ struct wrong_steps : saga<wrong_steps> {
     saga.step("c").compensate_at("p", nothing()).within(1s);
     saga.step("d/e").request_at("p", nothing()).within(1s);
     saga.step("f").request_at("p", nothing()).within(1s).retry({.backoff = -1ms});
+    saga.step("undo").request_at("p", nothing()).within(1s);
+    saga.step("").request_at("p", nothing()).within(1s);
+    saga.step(std::string(65, 'x')).request_at("p", nothing()).within(1s);
+    saga.step("g").request_at("p", nothing()).within(1s).classify({});
+  }
+};
+
+struct undone_by_nobody : saga<undone_by_nobody> {
+  static constexpr std::string_view category = "x";
+  using input = bank::Deposit;
+  static void define(definition<input>& saga) {
+    saga.step("a").request_at("flight", nothing()).compensate_at("nobody", nothing()).within(1s);
+  }
+};
+
+struct too_many_steps : saga<too_many_steps> {
+  static constexpr std::string_view category = "x";
+  using input = bank::Deposit;
+  static void define(definition<input>& saga) {
+    for (auto i = 0; i != 65; ++i)
+      saga.step(std::to_string(i)).request_at("p", nothing()).within(1s);
   }
 };
 
@@ -358,17 +546,22 @@ struct wrong_steps : saga<wrong_steps> {
 
 BOOST_AUTO_TEST_CASE(a_wrong_definition_is_refused_when_it_is_registered_with_all_that_is_wrong) {
   BOOST_TEST(complaint<no_steps>().find("no steps") != std::string::npos);
+  BOOST_TEST(complaint<too_many_steps>().find("at most 64 steps") != std::string::npos);
   auto all = complaint<wrong_steps>();
   for (auto* word : {"\"a\" is there twice", "\"b\" has no time limit", "\"c\" has no request", "\"d/e\"",
-                     "\"f\" has a retry policy"})
+                     "\"f\" has a retry policy", "\"undo\" is that of", "\"\" has not 1 to 64",
+                     "xxx\" has not 1 to 64", "\"g\" has an empty function"})
     BOOST_TEST(all.find(word) != std::string::npos, word << " in: " << all);
 }
 
 BOOST_AUTO_TEST_CASE(a_saga_whose_requests_nobody_takes_does_not_start) {
   saga_world world{"flight"};
   BOOST_CHECK_EXCEPTION(world.start_sagas<trip>(), std::logic_error, [](auto& e) {
-    return std::string{e.what()}.find("hotel (step hotel), car (step car)") != std::string::npos ||
-           std::string{e.what()}.find("hotel") != std::string::npos;
+    return std::string{e.what()}.find("to hotel (step hotel), car (step car);") !=
+           std::string::npos;
+  });
+  BOOST_CHECK_EXCEPTION(world.start_sagas<undone_by_nobody>(), std::logic_error, [](auto& e) {
+    return std::string{e.what()}.find("to nobody (step a);") != std::string::npos;
   });
 }
 

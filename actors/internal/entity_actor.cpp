@@ -15,6 +15,11 @@ bool stops_all_writes(const error& e) {
   return e.code() == journal_errc::disk_full || e.code() == journal_errc::closed;
 }
 
+/// Of a command that was decided.
+const std::vector<cursor_move>& cursors_of(const command_record& record) {
+  return view_command(record.content)->context->cursors;
+}
+
 bool lost_to_others(const error& e) {
   return e.code() == journal_errc::conflict || e.code() == journal_errc::epoch_closed;
 }
@@ -46,6 +51,15 @@ void log_unheard(const entity_env& env, std::string_view id, const error& e) {
                  *suppressed > 0
                      ? fmt::format(" (and {} more such failures since the last message)", *suppressed)
                      : "");
+}
+
+std::optional<error> find_moved(journal_reader& journal, const std::vector<cursor_move>& cursors) {
+  for (auto& move : cursors)
+    if (auto found = journal.load_cursor(move.name); found && *found != move.expected)
+      return make_error(entity_errc::conflict, "cursor " + move.name + " stands at position " +
+                                                   std::to_string(*found) + ", not at " +
+                                                   std::to_string(move.expected) + "; nothing was written");
+  return std::nullopt;
 }
 
 void save_snapshot(const entity_env& env, const stream_id& stream, snapshot s) {
@@ -241,11 +255,11 @@ entity_actor::basis entity_actor::decide(command_record& record) {
   if (!command)
     return no(entity_errc::unknown_command, "the decider of category " + std::string{env_->type.category} +
                                                 " has no decide() for " + describe(record.content));
-  command_context own;
   const auto* context = view->context;
   if (!context || context->now == timestamp{}) {
-    if (context)
-      own = *context;
+    static const command_context none;
+    static thread_local command_context own; // keeps its memory
+    own = context ? *context : none;
     own.now = env_->now();
     context = &own;
   }
@@ -295,7 +309,7 @@ entity_actor::basis entity_actor::decide(command_record& record) {
     record.failure = std::make_unique<error>(make_error(entity_errc::rejected, std::move(why.message)));
     record.failure->with_reason(std::move(why.code), std::move(why.details));
   }
-  if (!append.events.empty() || !decided.timers.empty())
+  if (!append.events.empty() || !decided.timers.empty() || !context->cursors.empty())
     submit(record, std::move(append), std::move(decided.timers), *context, std::move(*credit));
   return basis::state;
 }
@@ -304,7 +318,7 @@ bool entity_actor::is_repeat(command_record& record, const entity_type::command&
                              const command_view& view, timestamp now, std::uint64_t& fingerprint) {
   auto& key = view.context->idempotency_key;
   fingerprint = fingerprint_of(*static_cast<const google::protobuf::Message*>(view.command));
-  auto* content = state_->find_answer(env_->options.answers, key, now);
+  auto content = state_->find_answer(env_->options.answers, key, now);
   if (!content)
     return false;
   auto first = decode_answer(*content, key, fingerprint, command.reply);
@@ -335,11 +349,13 @@ void entity_actor::submit(command_record& record, stream_append append, std::vec
     state_->remember(env_->options.answers, append.answer.key, append.answer.content, context.now);
   commit c;
   c.appends.push_back(std::move(append));
+  c.cursors = context.cursors;
   c.timers = std::move(timers);
   c.metadata = context.metadata;
   c.occurred_at = context.now;
   c.epoch = epoch_;
   record.ticket = ++last_ticket_;
+  record.moves_cursors = !context.cursors.empty();
   ++in_flight_;
   take_snapshot_if_due();
   env_->journal.submit(std::move(c), std::move(credit), outcomes_, record.ticket);
@@ -431,6 +447,10 @@ void entity_actor::finish_draining() {
              why->message());
     } else if (why && stops_all_writes(*cause)) {
       refuse(*record, entity_errc::not_persisted, cause->message());
+    } else if (auto moved =
+                   record->moves_cursors ? find_moved(env_->journal, cursors_of(*record)) : std::nullopt) {
+      record->failure = std::make_unique<error>(*std::move(moved));
+      answer(*record);
     } else {
       lost_once_ = true;
       // What has no commit of its own goes with those that have, so its rounds are bounded, too.

@@ -100,6 +100,9 @@ struct entity_env {
 /// Hands `state` to the journal as a snapshot, or counts and logs why not.
 void save_snapshot(const entity_env& env, const stream_id& stream, snapshot s);
 
+/// The answer to a command whose commit was in vain because one of its cursors does not stand where it is expected. Nothing: they do.
+std::optional<error> find_moved(journal_reader& journal, const std::vector<cursor_move>& cursors);
+
 /// Logs a failure that no caller hears of: a rejection at level debug, all else as a warning.
 void log_unheard(const entity_env& env, std::string_view id, const error& e);
 
@@ -116,6 +119,7 @@ struct command_record {
   std::uint64_t ticket = 0;
   std::uint32_t conflicts = 0;
   bool stop = false;
+  bool moves_cursors = false;
   std::unique_ptr<command_record> next;
 
   void forget_decision() noexcept {

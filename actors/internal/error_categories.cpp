@@ -1,5 +1,6 @@
 #include <eventcore/actors/internal/error_categories.hpp>
 
+#include <eventcore/actors/subscription_errc.hpp>
 #include <eventcore/persistence/errc.hpp>
 
 #include <array>
@@ -15,12 +16,13 @@ using internal::error_category_entry;
 
 /// Grows only, so readers need no lock.
 struct registry {
-  std::array<error_category_entry, 15> entries{{
+  std::array<error_category_entry, 16> entries{{
       {entity_error_atom, &entity_category()},
       {journal_error_atom, &journal_category()},
       {breaker_error_atom, &breaker_category()},
+      {subscription_error_atom, &subscription_category()},
   }};
-  std::atomic<std::size_t> size = 3;
+  std::atomic<std::size_t> size = 4;
   std::mutex growing;
 };
 

@@ -38,8 +38,9 @@ public:
 
   void remember(const answer_options& limits, std::string_view key, std::string_view content,
                 timestamp given_at);
-  const std::string* find_answer(const answer_options& limits, std::string_view key, timestamp now) const {
-    return answers_ ? answers_->find(limits, key, now) : nullptr;
+  std::optional<std::string_view> find_answer(const answer_options& limits, std::string_view key,
+                                              timestamp now) const {
+    return answers_ ? answers_->find(limits, key, now) : std::nullopt;
   }
 
   /// What to save. Requires a snapshot form. Throws what the user's function throws.

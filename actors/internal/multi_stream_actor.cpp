@@ -38,6 +38,17 @@ caf::actor host_directory::find(std::string_view category) const {
   return i == hosts_.end() ? caf::actor{} : i->second;
 }
 
+void host_directory::add(const multi_stream_type& type, caf::actor commands) {
+  std::lock_guard guard{mutex_};
+  commands_.insert_or_assign(&type, std::move(commands));
+}
+
+caf::actor host_directory::find(const multi_stream_type& type) const {
+  std::lock_guard guard{mutex_};
+  auto i = commands_.find(&type);
+  return i == commands_.end() ? caf::actor{} : i->second;
+}
+
 void host_directory::add_participant(std::string_view name, caf::actor participant) {
   std::lock_guard guard{mutex_};
   participants_.insert_or_assign(std::string{name}, std::move(participant));
@@ -55,6 +66,7 @@ caf::actor host_directory::find_participant(std::string_view name) const {
 void host_directory::clear() {
   std::lock_guard guard{mutex_};
   hosts_.clear();
+  commands_.clear();
   participants_.clear();
 }
 
@@ -251,10 +263,9 @@ bool multi_stream_actor::guarded(task& t, F f) {
   } catch (const invalid_command_streams& e) {
     fail_decided(t, e.why());
   } catch (const std::exception& e) {
-    fail_decided(t, make_error(entity_errc::decider_failed, std::string{type_.name} +
-                                                                " threw an exception on " +
-                                                                t.type->prototype->GetTypeName() + ": " +
-                                                                e.what()));
+    fail_decided(
+        t, make_error(entity_errc::decider_failed, std::string{type_.name} + " threw an exception on " +
+                                                       t.type->prototype->GetTypeName() + ": " + e.what()));
   } catch (...) {
     fail_decided(t, make_error(entity_errc::decider_failed,
                                std::string{type_.name} + " threw something that is no std::exception on " +
@@ -421,11 +432,11 @@ bool multi_stream_actor::discovers(task& t) {
   if (std::ranges::none_of(streams, is_new))
     return false;
   if (++t.discoveries > options_.max_discoveries) {
-    fail_decided(t, make_error(entity_errc::invalid_command,
-                               "the command discovers streams without end: the last one is " +
-                                   std::ranges::find_if(streams, is_new)->stream.str() + " after " +
-                                   std::to_string(options_.max_discoveries) +
-                                   " rounds; see max_discoveries"));
+    fail_decided(t,
+                 make_error(entity_errc::invalid_command,
+                            "the command discovers streams without end: the last one is " +
+                                std::ranges::find_if(streams, is_new)->stream.str() + " after " +
+                                std::to_string(options_.max_discoveries) + " rounds; see max_discoveries"));
     return true;
   }
   leave_queues(t);
@@ -439,7 +450,7 @@ bool multi_stream_actor::is_repeat(task& t) {
   if (key.empty())
     return false;
   t.fingerprint = fingerprint_of(*t.command);
-  auto* content = t.uses.front().at->state->find_answer(options_.answers, key, t.context.now);
+  auto content = t.uses.front().at->state->find_answer(options_.answers, key, t.context.now);
   if (!content)
     return false;
   auto first = decode_answer(*content, key, t.fingerprint, t.type->reply);
@@ -540,6 +551,7 @@ bool multi_stream_actor::prepare(task& t, multi_stream_decision decided, commit&
     next_of(first).remember(options_.answers, append.answer.key, append.answer.content, t.context.now);
   }
   t.reply = std::move(decided.reply);
+  c.cursors = t.context.cursors;
   c.metadata = t.context.metadata;
   c.occurred_at = t.context.now;
   return true;
@@ -618,6 +630,8 @@ void multi_stream_actor::on_committed(task& t, const committed& where) {
 }
 
 void multi_stream_actor::on_conflict(task& t, const error& why) {
+  if (auto moved = find_moved(journal_, t.context.cursors))
+    return fail(t, std::move(*moved));
   if (t.from_memory && !stopping_)
     return look_and_decide_again(t);
   ++stats_.conflicts;

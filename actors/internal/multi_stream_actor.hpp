@@ -9,12 +9,16 @@
 
 namespace eventcore::internal {
 
-/// The hosts of a node by category, and the other participants of its sagas by name. Thread-safe.
+/// The hosts of a node by category, what runs its multi-stream commands, and the other participants of its sagas by name. Thread-safe.
 class host_directory {
 public:
   void add(std::string_view category, caf::actor host);
   /// Empty: there is none.
   caf::actor find(std::string_view category) const;
+
+  void add(const multi_stream_type& type, caf::actor commands);
+  /// Empty: nobody runs them.
+  caf::actor find(const multi_stream_type& type) const;
 
   void add_participant(std::string_view name, caf::actor participant);
   /// The participant, else the host of this category. Empty: there is none.
@@ -24,6 +28,7 @@ public:
 private:
   mutable std::mutex mutex_;
   std::unordered_map<std::string, caf::actor> hosts_;
+  std::unordered_map<const multi_stream_type*, caf::actor> commands_;
   std::unordered_map<std::string, caf::actor> participants_;
 };
 

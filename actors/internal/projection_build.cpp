@@ -1,6 +1,6 @@
 #include <eventcore/actors/internal/projection_build.hpp>
 
-#include <eventcore/actors/internal/apply_event.hpp>
+#include <eventcore/actors/internal/stored_event.hpp>
 
 #include <spdlog/spdlog.h>
 

@@ -12,6 +12,13 @@ namespace eventcore::internal {
 namespace {
 
 constexpr std::size_t max_key_size = 255;
+constexpr std::uint32_t many_refusals = 99'999;
+constexpr std::chrono::seconds shortest_pause{1};
+constexpr std::chrono::seconds longest_pause{30};
+
+/// An answer that comes after its time limit still confirms a step that is being tried again, if it is not later than this.
+constexpr std::chrono::seconds patience{60};
+constexpr std::chrono::seconds forget_every{10};
 
 } // namespace
 
@@ -62,6 +69,12 @@ caf::behavior saga_actor::make_behavior() {
         ask_saga({purpose::wake, std::move(id), {}}, std::move(wake));
       },
       [this](wake_more) { wake_unfinished(); },
+      [this](forget_late) { on_forget_late(); },
+      [this](resume_lost) {
+        for (auto& id : std::exchange(lost_, {}))
+          to_wake_.push_back(id);
+        wake_unfinished();
+      },
       [this](const saga_order& order) -> caf::result<saga_phase> {
         ask_saga({purpose::order, order.id, {}, false, 0, reply_address{*current_mailbox_element()}},
                  std::unique_ptr<google::protobuf::Message>{[&] {
@@ -77,8 +90,9 @@ caf::behavior saga_actor::make_behavior() {
         return caf::delegated<caf::message>{};
       },
       [this](const await_saga& wait) -> caf::result<saga_phase> {
-        ask_saga({purpose::await, wait.id, {}, false, 0, reply_address{*current_mailbox_element()}},
-                 std::make_unique<InspectSaga>());
+        ask_saga(
+            {purpose::await, wait.id, {}, false, 0, reply_address{*current_mailbox_element()}, wait.until},
+            std::make_unique<InspectSaga>());
         return caf::delegated<saga_phase>{};
       },
       [this](get_stats) {
@@ -144,7 +158,7 @@ void saga_actor::on_start(caf::mailbox_element& element) {
                   make_error(entity_errc::overloaded,
                              std::to_string(starting_) + " starts of sagas wait already; try again later"));
   for (auto& step : type_.steps)
-    if (saga_request_key(type_.category, *view->id, step.name, true).size() > max_key_size)
+    if (saga_request_key(type_.category, *view->id, step.name, true, many_refusals).size() > max_key_size)
       return refuse(std::move(to), make_error(entity_errc::invalid_id,
                                               "the saga's id is too long: the idempotency key of step " +
                                                   step.name + " would have more than 255 bytes"));
@@ -156,8 +170,11 @@ void saga_actor::on_start(caf::mailbox_element& element) {
     return refuse(std::move(to),
                   make_error(entity_errc::invalid_command, "the saga's input lacks required fields"));
   ++starting_;
-  ask_saga({purpose::start, *view->id, {}, false, 0, std::move(to)}, std::move(start),
-           view->context ? *view->context : command_context{});
+  auto context = view->context ? *view->context : command_context{};
+  // A saga's id makes the repeat of its start harmless, and its time limits are by the node's clock.
+  context.idempotency_key.clear();
+  context.now = {};
+  ask_saga({purpose::start, *view->id, {}, false, 0, std::move(to)}, std::move(start), std::move(context));
 }
 
 void saga_actor::wake_unfinished() {
@@ -171,14 +188,48 @@ void saga_actor::wake_unfinished() {
       return;
     }
     all_found_ = found->empty();
-    to_wake_.insert(to_wake_.end(), found->begin(), found->end());
+    for (auto& id : *found)
+      if (!known_.contains(id))
+        to_wake_.push_back(std::move(id));
   }
+  if (all_found_)
+    known_.clear();
   while (waking_ < options_.max_waking && !to_wake_.empty()) {
     ++waking_;
     ++stats_.resumed;
     ask_saga({purpose::resume, std::move(to_wake_.front()), {}}, std::make_unique<ResumeSaga>());
     to_wake_.pop_front();
   }
+}
+
+void saga_actor::resume_later(std::string id) {
+  if (stopping_)
+    return;
+  if (lost_.empty()) {
+    delayed_send(this, pause_, resume_lost{});
+    pause_ = std::min(2 * pause_, longest_pause);
+  }
+  lost_.insert(std::move(id));
+}
+
+// -- what is not answered
+
+void saga_actor::forget_at(steady until) {
+  if (!forgetting_ && until != steady::max()) {
+    forgetting_ = true;
+    delayed_send(this, forget_every, forget_late{});
+  }
+}
+
+void saga_actor::on_forget_late() {
+  const auto now = clock().now();
+  const auto is_late = [now](const auto& entry) { return entry.second.until < now; };
+  std::erase_if(pending_, is_late);
+  std::erase_if(waiting_, is_late);
+  const auto may_be_late = [](const auto& entry) { return entry.second.until != steady::max(); };
+  forgetting_ = false;
+  if (std::ranges::any_of(pending_, may_be_late) || std::ranges::any_of(waiting_, may_be_late))
+    forget_at(now);
 }
 
 // -- responses
@@ -196,6 +247,8 @@ void saga_actor::on_response(pending p, caf::message content) {
       wake_unfinished();
   }
   auto reply = take_reply(content);
+  if (reply && p.what == purpose::resume)
+    pause_ = shortest_pause;
   if (const auto* orders = dynamic_cast<SagaOrders*>(reply.get())) {
     on_orders(p, *orders);
   } else if (const auto* saga = dynamic_cast<SagaProgress*>(reply.get())) {
@@ -207,7 +260,8 @@ void saga_actor::on_response(pending p, caf::message content) {
     } else if (is_final(saga->phase()) || saga->phase() == SagaProgress::STUCK) {
       p.to.deliver(ctrl(), caf::make_message(to_phase(saga->phase())), context());
     } else {
-      waiting_.emplace(p.id, std::move(p.to));
+      waiting_.emplace(p.id, waiting{std::move(p.to), p.until});
+      forget_at(p.until);
     }
   } else {
     on_saga_failed(p, std::move(content));
@@ -215,13 +269,19 @@ void saga_actor::on_response(pending p, caf::message content) {
 }
 
 void saga_actor::on_saga_failed(pending& p, caf::message content) {
+  auto why = content.match_elements<caf::error>()
+                 ? from_caf_error(content.get_as<caf::error>(0))
+                 : make_error(entity_errc::unexpected_reply, "its answer is " + describe(content));
+  // What was told may not be recorded, and what was recorded may not be sent. A timer that is not gone fires again.
+  auto is_read = p.what == purpose::inspect || p.what == purpose::await;
+  auto is_told = p.what == purpose::answered || p.what == purpose::resume;
+  if (!is_read && (is_told || why.code() == entity_errc::outcome_unknown))
+    resume_later(p.id);
   if (p.to.is_request())
     return p.to.deliver(ctrl(), std::move(content), context());
-  // Nothing is lost: the saga's timer fires, or fires again.
-  if (content.match_elements<caf::error>())
-    if (warnings_.admit())
-      spdlog::warn("saga {}-{} could not go on, and will be tried again: {}", type_.category, p.id,
-                   from_caf_error(content.get_as<caf::error>(0)).message());
+  if (warnings_.admit())
+    spdlog::warn("saga {}-{} could not go on, and will be tried again: {}", type_.category, p.id,
+                 why.message());
 }
 
 void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
@@ -233,18 +293,20 @@ void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
     stats_.compensated += phase == saga_phase::compensated;
     if (phase == saga_phase::stuck) {
       ++stats_.stuck;
-      spdlog::error("saga {}-{} is stuck: a compensation failed for good; an operator must retry or skip it",
+      spdlog::error("saga {}-{} is stuck: a compensation failed for good; an operator must retry or skip it (eventcore sagas)",
                     type_.category, p.id);
     }
   }
   for (auto& order : orders.requests())
     send_request(p.id, order);
+  if (!all_found_ && (orders.changed() || p.what == purpose::resume))
+    known_.insert(p.id);
   if (p.to.is_request())
     p.to.deliver(ctrl(), caf::make_message(phase), context());
   if (is_final(orders.phase()) || phase == saga_phase::stuck) {
     auto [first, last] = waiting_.equal_range(p.id);
     for (auto i = first; i != last; ++i)
-      i->second.deliver(ctrl(), caf::make_message(phase), context());
+      i->second.to.deliver(ctrl(), caf::make_message(phase), context());
     waiting_.erase(first, last);
   }
 }
@@ -266,13 +328,16 @@ void saga_actor::send_request(const std::string& id, const SagaOrders::Order& or
     return nothing_happened("there is no participant " + recorded.target());
   ++stats_.requests;
   command_context context;
-  context.idempotency_key = saga_request_key(type_.category, id, order.step(), order.undo());
+  context.idempotency_key = order.key();
   context.metadata.correlation_id = std::string{type_.category} + '-' + id;
   context.deadline = clock().now() + step->limit;
+  const auto until = context.deadline + patience;
   auto message = recorded.id().empty()
                      ? make_command_message(std::move(context), std::move(command))
                      : make_command_message(recorded.id(), std::move(context), std::move(command));
-  ask(target, std::move(message), {purpose::participant, id, order.step(), order.undo(), order.attempt()});
+  ask(target, std::move(message),
+      {purpose::participant, id, order.step(), order.undo(), order.attempt(), {}, until});
+  forget_at(until);
 }
 
 void saga_actor::on_participant(pending& p, caf::message content) {
@@ -285,6 +350,9 @@ void saga_actor::on_participant(pending& p, caf::message content) {
     } catch (const std::exception& e) {
       spdlog::error("classify() of step {} of {} threw: {}; the step is in doubt", p.step, type_.category,
                     e.what());
+    } catch (...) {
+      spdlog::error("classify() of step {} of {} threw what is no std::exception; the step is in doubt",
+                    p.step, type_.category);
     }
     return answered(p.id, p.step, p.undo, p.attempt,
                     outcome == step_outcome::refused            ? SagaAnswered::REFUSED

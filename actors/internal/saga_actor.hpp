@@ -9,6 +9,7 @@
 
 #include <deque>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace eventcore::internal {
 
@@ -26,18 +27,26 @@ struct get_saga {
 /// Saga actor to itself: read more of the unfinished sagas.
 struct wake_more {};
 
+/// Saga actor to itself: ask the sagas whose answers were lost.
+struct resume_lost {};
+
+/// Saga actor to itself: forget the requests that are not answered, and who does not wait any more.
+struct forget_late {};
+
 } // namespace eventcore::internal
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::saga_stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::saga_order)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_saga)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::wake_more)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::resume_lost)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::forget_late)
 
 namespace eventcore::internal {
 
 /// The part of the sagas of a definition that does things: sends what the persistent part has recorded, and tells it what
 /// came back. It keeps nothing that is not in the journal: when it starts, it asks each unfinished saga what is to be sent
-/// (again), and what it loses is found by the saga's timer.
+/// (again). So it does when an answer is lost because the saga could not take it, or may have.
 class saga_actor final : public caf::event_based_actor {
 public:
   /// `sagas` is the host of the persistent parts; `hosts` knows all targets of the definition's requests.
@@ -53,6 +62,7 @@ protected:
   void on_exit() override;
 
 private:
+  using steady = caf::actor_clock::time_point;
   enum class purpose : std::uint8_t { start, wake, resume, order, inspect, answered, await, participant };
 
   struct pending {
@@ -62,6 +72,12 @@ private:
     bool undo = false;
     std::uint32_t attempt = 0;
     reply_address to{};
+    /// Of a participant's request: when its answer is no longer waited for. Of `await`: when nobody waits any more.
+    steady until = steady::max();
+  };
+  struct waiting {
+    reply_address to;
+    steady until;
   };
 
   void on_start(caf::mailbox_element& element);
@@ -75,6 +91,9 @@ private:
   void answered(const std::string& id, const std::string& step, bool undo, std::uint32_t attempt,
                 SagaAnswered::Outcome outcome, const std::string& why);
   void wake_unfinished();
+  void resume_later(std::string id);
+  void forget_at(steady until);
+  void on_forget_late();
   void refuse(reply_address to, const error& why);
   const saga_step* step_of(const std::string& name) const;
 
@@ -85,11 +104,15 @@ private:
   caf::actor timers_;
   saga_options options_;
   std::unordered_map<caf::message_id, pending> pending_;
-  std::unordered_multimap<std::string, reply_address> waiting_; ///< for the end of a saga
+  std::unordered_multimap<std::string, waiting> waiting_; ///< for the end of a saga
+  bool forgetting_ = false;
   durable_timer woken_through_{};
   bool all_found_ = false;
+  std::unordered_set<std::string> known_; ///< sagas that went on before all were found: they need no waking
   std::deque<std::string> to_wake_;
   std::size_t waking_ = 0;
+  std::unordered_set<std::string> lost_; ///< to be resumed when the pause is over
+  std::chrono::seconds pause_{1};
   std::size_t starting_ = 0;
   saga_stats stats_;
   log_limiter warnings_;

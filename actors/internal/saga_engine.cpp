@@ -1,5 +1,6 @@
 #include <eventcore/actors/internal/saga_engine.hpp>
 
+#include <eventcore/actors/breaker_errc.hpp>
 #include <eventcore/actors/errc.hpp>
 
 #include <xxhash.h>
@@ -11,7 +12,7 @@
 namespace eventcore {
 
 step_outcome outcome_of(const error& why) {
-  auto code = why.code();
+  auto code = cause_of(why).value_or(why.code());
   for (auto e : {entity_errc::rejected, entity_errc::invalid_id, entity_errc::unknown_command,
                  entity_errc::key_reused, entity_errc::invalid_command, entity_errc::not_owned})
     if (code == e)
@@ -21,7 +22,12 @@ step_outcome outcome_of(const error& why) {
                  entity_errc::stopped})
     if (code == e)
       return step_outcome::nothing_happened;
-  return step_outcome::in_doubt;
+  for (auto e : {breaker_errc::circuit_open, breaker_errc::too_many_calls, breaker_errc::gave_up})
+    if (code == e)
+      return step_outcome::nothing_happened;
+  // With a time to come back, the worker was not there to be asked.
+  return code == breaker_errc::worker_lost && retry_after(why) ? step_outcome::nothing_happened
+                                                               : step_outcome::in_doubt;
 }
 
 namespace internal {
@@ -29,6 +35,8 @@ namespace internal {
 namespace {
 
 using step_state = SagaProgress::Step;
+
+constexpr std::string_view timer_prefix = "saga.";
 
 step_state& step_of(SagaProgress& saga, const std::string& name) {
   for (auto& step : *saga.mutable_steps())
@@ -51,6 +59,7 @@ void begin_attempt(SagaProgress& saga, step_state& step, step_state::State state
     step.set_attempts(0);
   }
   step.set_state(state);
+  step.set_sent_again(false);
   step.set_attempts(step.attempts() + 1);
   step.set_due_us(deadline);
   set_timer(saga, deadline);
@@ -85,16 +94,26 @@ const step_state* open_step(const SagaProgress& saga) {
 } // namespace
 
 std::string saga_timer_owner(std::string_view category) {
-  return "saga." + std::string{category};
+  return std::string{timer_prefix} + std::string{category};
 }
 
 std::string saga_timer(std::string_view category, std::string_view id) {
   return saga_timer_owner(category) + '/' + std::string{id};
 }
 
+std::optional<std::pair<std::string_view, std::string_view>> saga_of_timer(std::string_view name) {
+  const auto slash = name.find('/');
+  if (!name.starts_with(timer_prefix) || slash == std::string_view::npos)
+    return std::nullopt;
+  return std::pair{name.substr(timer_prefix.size(), slash - timer_prefix.size()), name.substr(slash + 1)};
+}
+
 std::string saga_request_key(std::string_view category, const std::string& id, const std::string& step,
-                             bool undo) {
-  return std::string{category} + '-' + id + '/' + step + (undo ? "/undo" : "");
+                             bool undo, std::uint32_t refusals) {
+  auto key = std::string{category} + '-' + id + '/' + step;
+  if (undo)
+    key += refusals == 0 ? "/undo" : "/undo#" + std::to_string(refusals + 1);
+  return key;
 }
 
 bool is_final(SagaProgress::Phase phase) {
@@ -113,6 +132,8 @@ void saga_fold::evolve(state& s, const SagaStarted& e) {
 }
 
 void saga_fold::evolve(state& s, const SagaStepRequested& e) {
+  if (e.again())
+    return step_of(s, e.step()).set_sent_again(true);
   begin_attempt(s, step_of(s, e.step()), step_state::REQUESTED, e.has_request(), e.request(),
                 e.deadline_us());
 }
@@ -164,6 +185,7 @@ void saga_fold::evolve(state& s, const SagaCompensationFailed& e) {
   auto& step = step_of(s, e.step());
   step.set_state(step_state::UNDO_FAILED);
   step.set_why(e.why());
+  step.set_undo_refusals(step.undo_refusals() + (e.refused() ? 1 : 0));
   s.set_phase(SagaProgress::STUCK);
   s.set_timer_us(never_us);
 }
@@ -210,27 +232,30 @@ void saga_fold::evolve(state& s, const SagaCompensated&) {
 }
 
 std::optional<rejection> check_operation(const SagaProgress& saga, SagaOperated::Action action) {
-  auto no = [](std::string code, std::string text) { return rejection{std::move(code), std::move(text), {}}; };
+  auto no = [](std::string code, std::string text) {
+    return rejection{std::move(code), std::move(text), {}};
+  };
   if (saga.phase() == SagaProgress::NOT_STARTED)
     return no("no_such_saga", "there is no saga of this id");
   if (is_final(saga.phase()))
     return no("saga_is_final", "the saga has ended: " + SagaProgress::Phase_Name(saga.phase()));
   const auto* open = open_step(saga);
   switch (action) {
-    case SagaOperated::RETRY:
-      if (saga.phase() != SagaProgress::STUCK && !(open && is_delayed(*open)))
-        return no("nothing_to_retry", "the saga is neither stuck nor waits before a retry");
-      return std::nullopt;
-    case SagaOperated::SKIP:
-      if (saga.phase() != SagaProgress::STUCK)
-        return no("nothing_to_skip", "only the compensation that a stuck saga cannot do can be skipped");
-      return std::nullopt;
-    case SagaOperated::ABORT:
-      if (saga.phase() != SagaProgress::RUNNING)
-        return no("already_compensating", "the saga is being compensated already; if it is stuck: retry or skip");
-      return std::nullopt;
-    default:
-      return no("unknown_action", "an operator retries, skips or aborts");
+  case SagaOperated::RETRY:
+    if (saga.phase() != SagaProgress::STUCK && !(open && is_delayed(*open)))
+      return no("nothing_to_retry", "the saga is neither stuck nor waits before a retry");
+    return std::nullopt;
+  case SagaOperated::SKIP:
+    if (saga.phase() != SagaProgress::STUCK)
+      return no("nothing_to_skip", "only the compensation that a stuck saga cannot do can be skipped");
+    return std::nullopt;
+  case SagaOperated::ABORT:
+    if (saga.phase() != SagaProgress::RUNNING)
+      return no("already_compensating",
+                "the saga is being compensated already; if it is stuck: retry or skip");
+    return std::nullopt;
+  default:
+    return no("unknown_action", "an operator retries, skips or aborts");
   }
 }
 
@@ -253,8 +278,8 @@ public:
     for (auto& step : saga_.steps())
       if (step.name() == name && !step.reply_type().empty()) {
         if (step.reply_type() != reply.GetTypeName() || !reply.ParseFromString(step.reply()))
-          throw std::logic_error{"step " + step.name() + " replied with " + step.reply_type() + ", not with " +
-                                 reply.GetTypeName()};
+          throw std::logic_error{"step " + step.name() + " replied with " + step.reply_type() +
+                                 ", not with " + reply.GetTypeName()};
         return;
       }
     throw std::logic_error{"step " + std::string{name} + " has no reply (yet)"};
@@ -303,10 +328,9 @@ private:
   void attempt(step_state& step, bool undo, const saga_step* definition, const SagaRequest* request);
   void attempt_again(step_state& step);
   void on_failure(step_state& step, SagaAnswered::Outcome outcome, const std::string& why);
+  void send_again(step_state& step);
   void order(const step_state& step);
-  std::int64_t in(std::chrono::milliseconds time) const {
-    return (now_ + time).time_since_epoch().count();
-  }
+  std::int64_t in(std::chrono::milliseconds time) const { return (now_ + time).time_since_epoch().count(); }
   std::int64_t retry_at(const step_state& step, const retry_policy& policy) const;
   const saga_step* definition_of(const std::string& name) const {
     auto i = std::ranges::find(type_.steps, name, &saga_step::name);
@@ -339,13 +363,15 @@ void saga_decider::on(const StartSaga& c) {
 }
 
 void saga_decider::on(const SagaAnswered& c) {
-  auto step = std::ranges::find(*saga_.mutable_steps(), c.step(), [](auto& s) -> auto& { return s.name(); });
+  auto step = std::ranges::find(
+      *saga_.mutable_steps(), c.step(), [](auto& s) -> auto& { return s.name(); });
   if (step == saga_.mutable_steps()->end() || !is_open(*step) || is_undo(*step) != c.undo()) {
     if (c.must_be_open())
-      decided_.rejected = rejection{
-          "step_not_open", saga_.phase() == SagaProgress::NOT_STARTED ? "there is no saga of this id"
-                                                                      : "step " + c.step() + " is not open",
-          {}};
+      decided_.rejected =
+          rejection{"step_not_open",
+                    saga_.phase() == SagaProgress::NOT_STARTED ? "there is no saga of this id"
+                                                               : "step " + c.step() + " is not open",
+                    {}};
     return;
   }
   if (c.outcome() == SagaAnswered::CONFIRMED) {
@@ -365,7 +391,9 @@ void saga_decider::on(const SagaAnswered& c) {
   // What becomes of an attempt that was given up is no news.
   if (c.attempt() != 0 && (c.attempt() != step->attempts() || is_delayed(*step)))
     return;
-  on_failure(*step, c.outcome(), c.why());
+  // Of an attempt that was sent twice, it is said of one time only.
+  auto nothing_happened = c.outcome() == SagaAnswered::NOTHING_HAPPENED;
+  on_failure(*step, nothing_happened && step->sent_again() ? SagaAnswered::IN_DOUBT : c.outcome(), c.why());
 }
 
 void saga_decider::on_failure(step_state& step, SagaAnswered::Outcome outcome, const std::string& why) {
@@ -380,6 +408,8 @@ void saga_decider::on_failure(step_state& step, SagaAnswered::Outcome outcome, c
     e.set_why(why);
     if constexpr (requires { e.set_in_doubt(in_doubt); })
       e.set_in_doubt(in_doubt);
+    if constexpr (requires { e.set_refused(false); })
+      e.set_refused(outcome == SagaAnswered::REFUSED);
     if constexpr (requires { e.set_retry_at_us(0); })
       e.set_retry_at_us(retry_at(step, policy));
     emit(e);
@@ -422,7 +452,7 @@ void saga_decider::on(const ResumeSaga&) {
     return;
   if (const auto* open = open_step(saga_)) {
     if (!is_delayed(*open))
-      order(*open);
+      send_again(step_of(saga_, open->name()));
     else if (open->due_us() == 0) // an operator wants it now
       attempt_again(step_of(saga_, open->name()));
     return;
@@ -516,11 +546,25 @@ void saga_decider::attempt_again(step_state& step) {
   attempt(step, is_undo(step), definition_of(step.name()), nullptr);
 }
 
+/// That the first time may have had its effect is on record before the second time.
+void saga_decider::send_again(step_state& step) {
+  if (!is_undo(step) && !step.sent_again()) {
+    SagaStepRequested e;
+    e.set_step(step.name());
+    e.set_deadline_us(step.due_us());
+    e.set_again(true);
+    emit(e);
+  }
+  order(step);
+}
+
 void saga_decider::order(const step_state& step) {
   auto* order = orders_->add_requests();
   order->set_step(step.name());
   order->set_undo(is_undo(step));
   order->set_attempt(step.attempts());
+  order->set_key(
+      saga_request_key(type_.category, saga_.id(), step.name(), is_undo(step), step.undo_refusals()));
   *order->mutable_request() = step.request();
 }
 
@@ -530,8 +574,10 @@ std::int64_t saga_decider::retry_at(const step_state& step, const retry_policy& 
     pause *= 2;
   pause = std::min(pause, std::chrono::microseconds{policy.max_backoff});
   auto dice = saga_.id() + '/' + step.name();
-  pause -= pause * static_cast<std::int64_t>(XXH3_64bits_withSeed(dice.data(), dice.size(), step.attempts()) % 1'000) /
-           2'000;
+  pause -=
+      pause *
+      static_cast<std::int64_t>(XXH3_64bits_withSeed(dice.data(), dice.size(), step.attempts()) % 1'000) /
+      2'000;
   return (now_ + pause).time_since_epoch().count();
 }
 
@@ -601,6 +647,8 @@ void complete_saga(saga_type& type, std::span<entity_type::command> rows, saga_d
     auto name = "step \"" + step.name + '"';
     if (step.name.empty() || step.name.size() > 64 || step.name.find('/') != std::string::npos)
       complain("the name of " + name + " has not 1 to 64 bytes without a slash");
+    if (step.name == "undo" || step.name.starts_with("undo#"))
+      complain("the name of " + name + " is that of a compensation in idempotency keys");
     if (!names.insert(step.name).second)
       complain(name + " is there twice");
     if (!step.request)

@@ -6,7 +6,10 @@
 #include <eventcore/actors/internal/saga.pb.h>
 
 #include <limits>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace eventcore::internal {
 
@@ -17,10 +20,13 @@ inline constexpr std::int64_t never_us = std::numeric_limits<std::int64_t>::max(
 /// journal's timers are the list of unfinished sagas.
 std::string saga_timer_owner(std::string_view category);
 std::string saga_timer(std::string_view category, std::string_view id);
+/// The category and the id in a saga's timer; nothing if it is another's.
+std::optional<std::pair<std::string_view, std::string_view>> saga_of_timer(std::string_view name);
 
-/// `<saga's stream>/<step>`, or `.../undo`.
+/// `<saga's stream>/<step>`, or `.../undo`; a compensation that was refused is tried again as `.../undo#2` and so on, because the
+/// answer to a key is for ever.
 std::string saga_request_key(std::string_view category, const std::string& id, const std::string& step,
-                             bool undo);
+                             bool undo, std::uint32_t refusals = 0);
 
 bool is_final(SagaProgress::Phase phase);
 

@@ -26,7 +26,7 @@ std::uint64_t hash_of(std::string_view text) {
 
 std::uint64_t fingerprint_of(const google::protobuf::Message& command) {
   thread_local std::string text;
-  text = command.GetTypeName();
+  text = command.GetDescriptor()->full_name();
   text += '\0';
   {
     google::protobuf::io::StringOutputStream target{&text};
@@ -74,42 +74,78 @@ void saved_answers::put(const answer_options& limits, std::string_view key, std:
                         timestamp given_at) {
   if (limits.keep == 0)
     return;
-  entry e{std::string{key}, std::string{content}, given_at};
+  entry e{{}, key.size(), given_at, hash_of(key)};
+  e.text.reserve(key.size() + content.size());
+  e.text.append(key).append(content);
   if (entries_.size() < limits.keep && oldest_ == 0) {
-    hashes_.push_back(hash_of(key));
     entries_.push_back(std::move(e));
+    if (entries_.size() * 2 <= places_.size())
+      return index(static_cast<std::uint32_t>(entries_.size() - 1));
+    places_.assign(std::max<std::size_t>(places_.size() * 2, 8), {});
+    for (std::uint32_t i = 0; i != entries_.size(); ++i)
+      index(i);
     return;
   }
-  hashes_[oldest_] = hash_of(key);
-  entries_[oldest_] = std::move(e);
+  auto place = static_cast<std::uint32_t>(oldest_);
+  unindex(place);
+  entries_[place] = std::move(e);
+  index(place);
   oldest_ = (oldest_ + 1) % entries_.size();
 }
 
-const std::string* saved_answers::find(const answer_options& limits, std::string_view key,
-                                       timestamp now) const {
+void saved_answers::index(std::uint32_t entry) {
+  auto hash = entries_[entry].hash;
+  auto i = hash & mask();
+  while (places_[i].entry != place::none)
+    i = (i + 1) & mask();
+  places_[i] = {static_cast<std::uint32_t>(hash >> 32), entry};
+}
+
+void saved_answers::unindex(std::uint32_t entry) {
+  auto hole = entries_[entry].hash & mask();
+  while (places_[hole].entry != entry)
+    hole = (hole + 1) & mask();
+  // What stands behind the hole moves into it, unless it would then stand before its own place (Knuth 6.4, algorithm R).
+  for (auto i = (hole + 1) & mask(); places_[i].entry != place::none; i = (i + 1) & mask()) {
+    auto own = entries_[places_[i].entry].hash & mask();
+    if (((i - own) & mask()) >= ((i - hole) & mask())) {
+      places_[hole] = places_[i];
+      hole = i;
+    }
+  }
+  places_[hole] = {};
+}
+
+std::optional<std::string_view> saved_answers::find(const answer_options& limits, std::string_view key,
+                                                    timestamp now) const {
+  if (places_.empty())
+    return std::nullopt;
   auto hash = hash_of(key);
+  auto tag = static_cast<std::uint32_t>(hash >> 32);
   const entry* newest = nullptr;
-  for (auto i = hashes_.begin(); (i = std::find(i, hashes_.end(), hash)) != hashes_.end(); ++i) {
-    auto& e = entries_[static_cast<std::size_t>(i - hashes_.begin())];
+  for (auto i = hash & mask(); places_[i].entry != place::none; i = (i + 1) & mask()) {
+    if (places_[i].tag != tag)
+      continue;
+    auto& e = entries_[places_[i].entry];
     // Rounded up, so that no age overflows where it would be compared in microseconds.
-    if (e.key == key && std::chrono::ceil<std::chrono::seconds>(now - e.given_at) <= limits.age &&
+    if (e.key() == key && std::chrono::ceil<std::chrono::seconds>(now - e.given_at) <= limits.age &&
         (!newest || newest->given_at <= e.given_at))
       newest = &e;
   }
-  return newest ? &newest->content : nullptr;
+  return newest ? std::optional{newest->content()} : std::nullopt;
 }
 
 void saved_answers::save(SavedState& to) const {
   for (std::size_t i = 0; i != entries_.size(); ++i) {
     auto& e = entries_[(oldest_ + i) % entries_.size()];
     auto& saved = *to.add_answers();
-    saved.set_key(e.key);
-    saved.set_content(e.content);
+    saved.set_key(std::string{e.key()});
+    saved.set_content(std::string{e.content()});
     saved.set_given_at_us(e.given_at.time_since_epoch().count());
   }
 }
 
-repeated_answer decode_answer(const std::string& content, const std::string& key, std::uint64_t command,
+repeated_answer decode_answer(std::string_view content, const std::string& key, std::uint64_t command,
                               const google::protobuf::Message* reply_prototype) {
   repeated_answer result;
   auto fail = [&](entity_errc code, const std::string& why) {
@@ -117,7 +153,7 @@ repeated_answer decode_answer(const std::string& content, const std::string& key
     result.failure = std::make_unique<error>(make_error(code, "idempotency key " + quoted(key) + " " + why));
   };
   SavedAnswer answer;
-  if (!answer.ParseFromString(content)) {
+  if (!answer.ParseFromArray(content.data(), static_cast<int>(content.size()))) {
     fail(entity_errc::recovery_failed, "has a stored answer that does not parse");
   } else if (answer.command() != command) {
     fail(entity_errc::key_reused, "was used for another command before; use a new key for each command");

@@ -44,26 +44,42 @@ public:
   bool empty() const noexcept { return entries_.empty(); }
   void put(const answer_options& limits, std::string_view key, std::string_view content, timestamp given_at);
 
-  /// The content stored for `key`, or null: it is unknown or expired at `now`. Valid until the next change.
-  const std::string* find(const answer_options& limits, std::string_view key, timestamp now) const;
+  /// The content stored for `key`, or nothing: it is unknown or expired at `now`. Valid until the next change.
+  std::optional<std::string_view> find(const answer_options& limits, std::string_view key,
+                                       timestamp now) const;
 
   void save(SavedState& to) const;
 
 private:
+  /// One allocation for both texts: there are many entries, and most are never looked at again.
   struct entry {
-    std::string key;
-    std::string content;
+    std::string text; ///< the key, then the content
+    std::size_t key_size;
     timestamp given_at;
+    std::uint64_t hash; ///< of the key
+
+    std::string_view key() const { return std::string_view{text}.substr(0, key_size); }
+    std::string_view content() const { return std::string_view{text}.substr(key_size); }
   };
 
-  // A ring in the order of `put`; the hashes of the keys lie together so that a search reads little memory.
-  std::vector<std::uint64_t> hashes_;
-  std::vector<entry> entries_;
+  /// Where an entry stands in `places_`: found by a look at one cache line, mostly, as most keys are new.
+  struct place {
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+    std::uint32_t tag = 0; ///< the upper half of the hash
+    std::uint32_t entry = none;
+  };
+
+  std::size_t mask() const { return places_.size() - 1; }
+  void index(std::uint32_t entry);
+  void unindex(std::uint32_t entry);
+
+  std::vector<entry> entries_; ///< a ring in the order of `put`
   std::size_t oldest_ = 0;
+  std::vector<place> places_; ///< open addressing, linear probing; a power of two, at most half full
 };
 
 /// Decodes what `saved_answers::find` found for a repeat of `key` by a command of this fingerprint.
-repeated_answer decode_answer(const std::string& content, const std::string& key, std::uint64_t command,
+repeated_answer decode_answer(std::string_view content, const std::string& key, std::uint64_t command,
                               const google::protobuf::Message* reply_prototype);
 
 } // namespace eventcore::internal

@@ -240,10 +240,14 @@ void timer_actor::wake_at(steady when, steady at) {
     delayed_send(this, std::chrono::ceil<std::chrono::microseconds>(when - at), wake);
 }
 
+std::function<timestamp()> timer_time(journal& journal) {
+  return [clock = std::make_shared<timer_clock>(time_of_last_event(journal))] { return clock->now(); };
+}
+
 caf::actor start_timers(caf::actor_system& system, journal& journal, std::function<timestamp()> now,
                         const timer_options& options) {
   if (!now)
-    now = [clock = std::make_shared<timer_clock>(time_of_last_event(journal))] { return clock->now(); };
+    now = timer_time(journal);
   return system.spawn<timer_actor>(journal, options, std::move(now));
 }
 

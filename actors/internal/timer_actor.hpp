@@ -105,8 +105,12 @@ private:
   tail_subscription subscription_;
 };
 
-/// Starts the timer actor of a node. `journal` must outlive it; it ends by an exit message only. `now` is civil time; empty: a
-/// `timer_clock` that starts no earlier than the journal's last event.
+/// A `timer_clock` that starts no earlier than the journal's last event. Who sets timers relative to now, sets them by the clock
+/// of the timer actor: by another one, which may stand behind it, they could be due at once.
+std::function<timestamp()> timer_time(journal& journal);
+
+/// Starts the timer actor of a node. `journal` must outlive it; it ends by an exit message only. `now` is civil time; empty:
+/// `timer_time`.
 caf::actor start_timers(caf::actor_system& system, journal& journal, std::function<timestamp()> now = {},
                         const timer_options& options = {});
 

@@ -75,7 +75,7 @@ private:
     const auto order =
         saga_of(content.get_as<eventcore::command_context>(content.size() - 2).idempotency_key, undo);
     if (undo)
-      return fault::none;
+      return faults_.sticks(participant_, order) ? fault::fail : fault::none;
     const auto met = faults_.of(participant_, order);
     if ((met == fault::slow || met == fault::lie) && !faults_.every_time(participant_, order) &&
         !met_before_.emplace(order).second)
@@ -105,8 +105,13 @@ bool faults::every_time(std::string_view participant, std::string_view order) co
   return draw(seed, "every time", participant, order) < 0.5;
 }
 
+bool faults::sticks(std::string_view participant, std::string_view order) const {
+  return draw(seed, "stick", participant, order) < rate_of(stick, participant);
+}
+
 bool faults::any(std::string_view participant) const {
-  return rate_of(fail, participant) > 0 || rate_of(slow, participant) > 0 || rate_of(lie, participant) > 0;
+  return std::ranges::any_of(std::array{&fail, &slow, &lie, &stick},
+                             [&](auto* rates) { return rate_of(*rates, participant) > 0; });
 }
 
 std::string parse_rates(const std::string& text, fault_rates& rates) {

@@ -29,18 +29,21 @@ using fault_rates = std::map<std::string, double, std::less<>>;
 class faults {
 public:
   fault_rates fail, slow, lie;
+  fault_rates stick; ///< of the orders whose compensation is refused
   std::uint64_t seed = 1;
 
   fault of(std::string_view participant, std::string_view order) const;
   /// Whether every attempt of the order is slow or a lie, not the first one only.
   bool every_time(std::string_view participant, std::string_view order) const;
+  /// Whether the participant refuses to undo what it did for the order, so that its saga is stuck.
+  bool sticks(std::string_view participant, std::string_view order) const;
   bool any(std::string_view participant) const;
 };
 
 /// Reads `0.2` (all participants) or `payment=0.2,shipping=0.1` into `rates`. Returns what is wrong; empty if nothing is.
 std::string parse_rates(const std::string& text, fault_rates& rates);
 
-/// An actor in front of a participant that meets the sagas' requests with faults. Compensations pass.
+/// An actor in front of a participant that meets the sagas' requests with faults. Compensations pass, unless they stick.
 caf::actor start_faulty(caf::actor_system& system, std::string participant, const caf::actor& target,
                         const faults& which);
 

@@ -25,7 +25,10 @@ struct gateway::impl {
     server.new_task_queue = [] { return new httplib::ThreadPool(32); };
     server.Post("/payments", [this](auto& request, auto& response) { take(request, response); });
     server.Delete(R"(/payments/([A-Za-z0-9_.-]+))", [this](auto& request, auto& response) {
-      answer(response, payments.ask(request.matches[1].str(), CancelPayment{}, patience,
+      const auto order = request.matches[1].str();
+      if (injected.sticks("payment", order))
+        return say(response, 409, {{"error", "the payment cannot be cancelled"}});
+      answer(response, payments.ask(order, CancelPayment{}, patience,
                                     keyed(request.get_header_value("Idempotency-Key"))));
     });
   }

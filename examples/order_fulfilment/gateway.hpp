@@ -18,7 +18,7 @@ namespace shop {
 /// - `POST /payments` with `{"order_id", "customer_id", "cents"}` takes a payment: 200; 402 if it is declined, 409 if it was
 ///   cancelled before. A repeat with the same `Idempotency-Key` gets the first answer.
 /// - `DELETE /payments/ID` cancels the payment of an order: 200, also when repeated; 404 if nothing was taken, and then nothing
-///   ever will be.
+///   ever will be; 409 if it is told to refuse.
 class gateway {
 public:
   /// `late` is how long a slow answer takes. Errors: those of `open_lmdb_journal`; `io_error` if there is no port.

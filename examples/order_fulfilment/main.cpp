@@ -287,7 +287,7 @@ int run(const options& opts) {
 
 int main(int argc, char** argv) {
   options opts;
-  std::string fail, slow, lie;
+  std::string fail, slow, lie, stick;
   CLI::App app{
       "Orders: a saga leads each through order, payment, inventory and shipping, and back if one of them "
       "fails.\n"
@@ -309,6 +309,8 @@ int main(int argc, char** argv) {
   app.add_option("--fail", fail, "Share of orders that a participant refuses");
   app.add_option("--slow", slow, "Share of orders that a participant answers too late, or never");
   app.add_option("--lie", lie, "Share of orders that a participant carries out and answers as failed");
+  app.add_option("--stick", stick,
+                 "Share of orders for which a participant refuses to undo what it did: the saga is stuck");
   app.add_option("--seed", opts.injected.seed, "Other numbers make other orders fail")->capture_default_str();
   app.add_option("--kill-at", opts.kill_at,
                  "Kill this process (SIGKILL) when the journal has so many events");
@@ -319,8 +321,10 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   opts.journal_given = journal->count() > 0;
-  for (auto& [text, rates] :
-       {std::pair{&fail, &opts.injected.fail}, {&slow, &opts.injected.slow}, {&lie, &opts.injected.lie}})
+  for (auto& [text, rates] : {std::pair{&fail, &opts.injected.fail},
+                              {&slow, &opts.injected.slow},
+                              {&lie, &opts.injected.lie},
+                              {&stick, &opts.injected.stick}})
     if (auto wrong = parse_rates(*text, *rates); !wrong.empty()) {
       std::cerr << "order_fulfilment: " << wrong << '\n';
       return 2;

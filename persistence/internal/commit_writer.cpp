@@ -104,7 +104,7 @@ void commit_writer::give_back(std::size_t bytes) noexcept {
 }
 
 bool commit_writer::owns(std::string_view category) const {
-  return options_.categories.empty() ||
+  return options_.categories.empty() || category == dead_letter_category ||
          std::ranges::find(options_.categories, category) != options_.categories.end();
 }
 

@@ -13,6 +13,10 @@ install(FILES
   "${PROJECT_BINARY_DIR}/generated_public/eventcore/persistence/options.pb.h"
   DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/eventcore/persistence")
 install(FILES
+  "${PROJECT_SOURCE_DIR}/actors/distributed_event.proto"
+  "${PROJECT_BINARY_DIR}/generated_public/eventcore/actors/distributed_event.pb.h"
+  DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/eventcore/actors")
+install(FILES
   "${PROJECT_SOURCE_DIR}/runtime/http.proto"
   "${PROJECT_BINARY_DIR}/generated_public/eventcore/runtime/http.pb.h"
   DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/eventcore/runtime")

@@ -22,8 +22,10 @@ struct program_result {
   bool complained(std::string_view text) const { return err.find(text) != std::string::npos; }
 };
 
-/// Runs a program of this build, such as `permits`, to its end, without standard input.
-inline program_result run_program(const std::string& name, const std::vector<std::string>& args) {
+/// Runs a program of this build, such as `permits`, to its end, without standard input. `before` are commands of the shell that
+/// runs it, such as `ulimit -n 10; `.
+inline program_result run_program(const std::string& name, const std::vector<std::string>& args,
+                                  const std::string& before = {}) {
   const temp_dir dir;
   const auto quoted = [](const std::string& text) {
     std::string result = "'";
@@ -31,7 +33,7 @@ inline program_result run_program(const std::string& name, const std::vector<std
       result += c == '\'' ? std::string{"'\\''"} : std::string{c};
     return result + "'";
   };
-  auto command = quoted(std::string{EVENTCORE_BIN_DIR} + "/" + name);
+  auto command = before + quoted(std::string{EVENTCORE_BIN_DIR} + "/" + name);
   for (const auto& arg : args)
     command += " " + quoted(arg);
   command += " </dev/null >" + quoted(dir.path() / "out") + " 2>" + quoted(dir.path() / "err");

@@ -1,0 +1,57 @@
+#include <eventcore/actors/subscriber.hpp>
+
+#include <eventcore/actors/internal/stored_event.hpp>
+#include <eventcore/actors/subscription_errc.hpp>
+
+#include <spdlog/spdlog.h>
+
+namespace eventcore::internal {
+
+handled subscriber_core::handle(std::span<const recorded_event* const> events, handler_run& run) {
+  handled result;
+  for (; result.done != events.size() && run.go_on(result.done); ++result.done) {
+    const auto& event = *events[result.done];
+    const event_context context{run.source,
+                                event.stream,
+                                event.version,
+                                event.position,
+                                event.id,
+                                event.occurred_at,
+                                event.metadata,
+                                result.done == 0 ? run.attempt : 1,
+                                run.from_dead_letters};
+    handler_call call{object(), &context};
+    try {
+      if (!table_) {
+        handle_stored(call, event);
+      } else if (const auto* row = find_event(*table_, event.type, last_event_)) {
+        if (auto why = evolve_stored(*table_, *row, &call, event.schema_version, event.payload)) {
+          result.failure = make_error(subscription_errc::not_decodable, describe(event) + ' ' + *why);
+          result.hopeless = true;
+          return result;
+        }
+      } else {
+        ++result.passed_over;
+        if (spdlog::should_log(spdlog::level::debug))
+          spdlog::debug("{} is of no declared type, and is passed over", describe(event));
+      }
+    } catch (const std::exception& e) {
+      call.failure = make_error(subscription_errc::handler_failed, e.what());
+    } catch (...) {
+      call.failure =
+          make_error(subscription_errc::handler_failed, "something that is no std::exception was thrown");
+    }
+    if (call.failure) {
+      result.failure =
+          error{call.failure->code(), describe(event) + " made its handler fail: " + call.failure->message()};
+      return result;
+    }
+    if (call.answer && call.answer->command) {
+      result.answer = std::move(call.answer);
+      return result;
+    }
+  }
+  return result;
+}
+
+} // namespace eventcore::internal
