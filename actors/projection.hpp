@@ -1,7 +1,7 @@
 #pragma once
 
+#include <eventcore/actors/event_context.hpp>
 #include <eventcore/actors/fold.hpp>
-#include <eventcore/actors/projection_context.hpp>
 #include <eventcore/actors/projection_type.hpp>
 #include <eventcore/persistence/view_key.hpp>
 
@@ -144,10 +144,10 @@ private:
 ///       using views = eventcore::views<orders>;
 ///       using events = eventcore::events<shop::OrderCreated, shop::OrderPaid>;
 ///
-///       static void apply(views& v, const shop::OrderCreated& e, const eventcore::projection_context& c) {
+///       static void apply(views& v, const shop::OrderCreated& e, const eventcore::event_context& c) {
 ///         v.update<orders>(std::string{c.key()}, [&](auto& line) { line.set_cents(e.cents()); });
 ///       }
-///       static void apply(views& v, const shop::OrderPaid&, const eventcore::projection_context& c) {
+///       static void apply(views& v, const shop::OrderPaid&, const eventcore::event_context& c) {
 ///         v.update<orders>(std::string{c.key()}, [](auto& line) { line.set_paid(true); });
 ///       }
 ///     };
@@ -159,7 +159,7 @@ private:
 ///   events change, the view is rebuilt from the start.
 /// - `views`: its tables.
 /// - `events`: the Protobuf messages that it applies. All others are passed over.
-/// - `apply(views&, const Event&)` for each event, or with a third parameter `const projection_context&`. Each event is applied
+/// - `apply(views&, const Event&)` for each event, or with a third parameter `const event_context&`. Each event is applied
 ///   once: the events of a source in their order, those of different sources in any. An event's changes and
 ///   the cursor behind it become durable together.
 /// - `static void upcast(upcasters&)`: how stored events of older schema versions are lifted.
@@ -188,8 +188,7 @@ constexpr std::uint32_t projection_version_of = [] {
 }();
 
 template <class P, class Event>
-constexpr bool has_context_apply = requires(typename P::views& v, const Event& e,
-                                            const projection_context& c) {
+constexpr bool has_context_apply = requires(typename P::views& v, const Event& e, const event_context& c) {
   { P::apply(v, e, c) } -> std::same_as<void>;
 };
 template <class P, class Event>
@@ -264,7 +263,7 @@ struct check_applied {
       !is_message || !is_listed || has_context_apply<P, Event> || has_plain_apply<P, Event>;
   static_assert(is_applied,
                 "eventcore: the projection has no static void apply(views&, const Event&), with or without a "
-                "third const projection_context&, for this event, see <projection, event> above");
+                "third const event_context&, for this event, see <projection, event> above");
 
   static constexpr bool ok = is_message && is_listed && is_applied;
 };

@@ -1,7 +1,7 @@
 #pragma once
 
+#include <eventcore/actors/event_context.hpp>
 #include <eventcore/actors/fold_type.hpp>
-#include <eventcore/actors/projection_context.hpp>
 #include <eventcore/persistence/view_store.hpp>
 
 namespace eventcore {
@@ -46,7 +46,7 @@ private:
 /// Where an event goes.
 struct projected_event {
   view_changes& changes;
-  const projection_context& context;
+  const event_context& context;
 };
 
 } // namespace internal

@@ -26,7 +26,7 @@ struct balances : projection<balances> {
   using views = eventcore::views<accounts, totals>;
   using events = eventcore::events<bank::Deposited>;
 
-  static void apply(views& v, const bank::Deposited& e, const projection_context& c) {
+  static void apply(views& v, const bank::Deposited& e, const event_context& c) {
     v.update<accounts>(std::string{c.key()}, [&](auto& sum) { add(sum, e.cents(), c.position); });
     v.update<totals>(true, [&](auto& sum) { add(sum, e.cents(), c.position); });
   }

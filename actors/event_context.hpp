@@ -7,7 +7,7 @@
 namespace eventcore {
 
 /// What comes with an event that is handed to a user's function, besides its content. Valid during the call.
-struct projection_context {
+struct event_context {
   std::string_view source; ///< name of the service that it is from
   std::string_view stream;
   stream_version version = 0;
