@@ -57,6 +57,21 @@ struct depositor : subscriber<depositor> {
   }
 };
 
+/// A decider that nobody hosts.
+struct nobody : decider<nobody> {
+  static constexpr std::string_view category = "nobody";
+  using commands = eventcore::commands<bank::Deposit>;
+  using events = eventcore::events<bank::Deposited>;
+  struct state {};
+  static void evolve(state&, const bank::Deposited&) {}
+  static effect<no_reply> decide(const state&, const bank::Deposit&) { return nothing(); }
+};
+
+struct lost : subscriber<lost> {
+  using events = eventcore::events<Happened>;
+  reaction handle(const Happened&) { return to<nobody>("1", bank::Deposit{}); }
+};
+
 struct reaction_world : subscription_world {
   host<account> bank = start<account>();
   multi_stream_host<transfers> moves = world::start_multi_stream<transfers>();
@@ -169,18 +184,6 @@ BOOST_AUTO_TEST_CASE(a_command_whose_outcome_is_not_known_is_found_out) {
 }
 
 BOOST_AUTO_TEST_CASE(a_command_for_nobody_is_a_failure) {
-  struct lost : subscriber<lost> {
-    using events = eventcore::events<Happened>;
-    struct nobody : decider<nobody> {
-      static constexpr std::string_view category = "nobody";
-      using commands = eventcore::commands<bank::Deposit>;
-      using events = eventcore::events<bank::Deposited>;
-      struct state {};
-      static void evolve(state&, const bank::Deposited&) {}
-      static effect<no_reply> decide(const state&, const bank::Deposit&) { return nothing(); }
-    };
-    reaction handle(const Happened&) { return to<nobody>("1", bank::Deposit{}); }
-  };
   auto s = must(subscribe<lost>(options));
   settle();
   happen("order-1", {1});

@@ -73,8 +73,8 @@ BOOST_AUTO_TEST_CASE(the_filter_admits_categories_and_types) {
 BOOST_AUTO_TEST_CASE(a_handler_hears_where_an_event_stands) {
   std::vector<std::string> contexts;
   on_event = [&](const Happened&, const event_context& x) {
-    contexts.push_back(x.stream + ' ' + std::to_string(x.version) + ' ' + std::to_string(x.position) + ' ' +
-                       std::to_string(x.attempt));
+    contexts.push_back(std::string{x.stream} + ' ' + std::to_string(x.version) + ' ' +
+                       std::to_string(x.position) + ' ' + std::to_string(x.attempt));
     return result<void>{};
   };
   follow();
@@ -480,7 +480,7 @@ BOOST_AUTO_TEST_CASE(workers_share_the_streams_and_keep_their_order) {
   options.workers = 4;
   std::map<std::string, list> by_stream;
   on_event = [&](const Happened& e, const event_context& x) {
-    by_stream[x.stream].push_back(e.number());
+    by_stream[std::string{x.stream}].push_back(e.number());
     return result<void>{};
   };
   auto s = follow();
