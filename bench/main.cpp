@@ -51,6 +51,7 @@ const std::vector<scenario> scenarios{
     {"journal_append", "the journal alone, sixteen streams a commit", "raw_lmdb_log", {}, journal_append},
     {"timers_set", "the same with a durable timer for each event", "journal_append", {}, timers_set},
     {"timers_fired", "durable timers that are due, cancelled by their owner", nullptr, {}, timers_fired},
+    {"federate", "events to another service's journal, without personal data", nullptr, {}, federate},
     {"raw_lmdb_log", "LMDB alone, same batch and record size", nullptr, {"journal_append"}, raw_lmdb_log},
     {"single_command", "one command in flight", "raw_lmdb_commit", {}, single_command},
     {"raw_lmdb_commit", "LMDB alone, one record a commit", nullptr, {}, raw_lmdb_commit},

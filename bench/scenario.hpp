@@ -57,6 +57,7 @@ figure journal_append_single(run_context&);
 figure journal_append(run_context&);
 figure timers_set(run_context&);
 figure timers_fired(run_context&);
+figure federate(run_context&);
 figure raw_lmdb_log(run_context&);
 figure durable_command(run_context&);
 figure idempotent_command(run_context&);
