@@ -1,6 +1,6 @@
 #include <eventcore/actors/distributed_event.hpp>
 
-#include <eventcore/actors/publisher.hpp>
+#include <eventcore/actors/publish_errc.hpp>
 
 #include <algorithm>
 

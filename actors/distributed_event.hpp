@@ -14,7 +14,7 @@ DistributedEvent to_distributed(const recorded_event& e, const std::string& serv
                                 std::span<const std::string> topics, timestamp published_at);
 
 /// The event as its service's journal holds it, but for the answer: the inverse of `to_distributed`. Error:
-/// `malformed_envelope` (see publisher.hpp), naming the field: an id that is no UUIDv7, a stream id that is none, no event
+/// `malformed_envelope` of publish_errc.hpp, naming the field: an id that is no UUIDv7, a stream id that is none, no event
 /// type, no version, no position.
 result<recorded_event> from_distributed(const DistributedEvent& e);
 

@@ -2,8 +2,8 @@
 
 #include <eventcore/actors/distributed_event.hpp>
 #include <eventcore/actors/fold.hpp>
+#include <eventcore/actors/publish_errc.hpp>
 
-#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
@@ -12,26 +12,6 @@
 #include <vector>
 
 namespace eventcore {
-
-/// What publishing can answer besides success. Values are stable; 0 is never used.
-enum class publish_errc : std::uint8_t {
-  /// The event's type has no topic.
-  unknown_event_type = 1,
-  /// A topic's name breaks its rules: 1 to 255 bytes of UTF-8, no control characters, none of `* ? [ ]`.
-  invalid_topic,
-  /// What came is no published event.
-  malformed_envelope,
-};
-
-const std::error_category& publish_category() noexcept;
-
-inline std::error_code make_error_code(publish_errc e) noexcept {
-  return {static_cast<int>(e), publish_category()};
-}
-
-inline error make_error(publish_errc e, std::string message) {
-  return {make_error_code(e), std::move(message)};
-}
 
 /// What a service publishes, as a program says it: which categories, and each of their event types under which topics.
 ///
@@ -98,6 +78,3 @@ private:
 };
 
 } // namespace eventcore
-
-template <>
-struct std::is_error_code_enum<eventcore::publish_errc> : std::true_type {};

@@ -92,6 +92,20 @@ struct event_decoder::impl {
     const auto younger = type->second.upper_bound(e.position);
     return younger == type->second.begin() ? nullptr : &std::prev(younger)->second;
   }
+
+  /// Of the form of `e`; what it holds is of another event.
+  result<pb::Message*> message_for(const recorded_event& e) {
+    if (e.position > known_to)
+      if (auto known = refresh(); !known)
+        return known.error();
+    auto* form = form_of(e);
+    if (form == nullptr)
+      return undecodable(e, "the journal holds no descriptor of this type");
+    auto* message = form->message();
+    if (message == nullptr)
+      return undecodable(e, "the journal's descriptor of this type is damaged");
+    return message;
+  }
 };
 
 event_decoder::event_decoder(journal_reader& from)
@@ -100,20 +114,21 @@ event_decoder::event_decoder(journal_reader& from)
 event_decoder::~event_decoder() = default;
 
 result<google::protobuf::Message*> event_decoder::decode(const recorded_event& e) {
-  if (e.position > impl_->known_to)
-    if (auto known = impl_->refresh(); !known)
-      return known.error();
-  auto* form = impl_->form_of(e);
-  if (form == nullptr)
-    return undecodable(e, "the journal holds no descriptor of this type");
-  auto* message = form->message();
-  if (message == nullptr)
-    return undecodable(e, "the journal's descriptor of this type is damaged");
-  if (!message->ParsePartialFromString(e.payload))
+  auto message = impl_->message_for(e);
+  if (!message)
+    return message;
+  if (!(*message)->ParsePartialFromString(e.payload))
     return undecodable(e, "the payload is no message of this type");
-  if (!message->IsInitialized())
-    return undecodable(e, "the payload lacks required fields: " + message->InitializationErrorString());
+  if (!(*message)->IsInitialized())
+    return undecodable(e, "the payload lacks required fields: " + (*message)->InitializationErrorString());
   return message;
+}
+
+result<const google::protobuf::Descriptor*> event_decoder::type_of(const recorded_event& e) {
+  auto message = impl_->message_for(e);
+  if (!message)
+    return message.error();
+  return (*message)->GetDescriptor();
 }
 
 } // namespace eventcore

@@ -5,6 +5,7 @@
 #include <memory>
 
 namespace google::protobuf {
+class Descriptor;
 class Message;
 } // namespace google::protobuf
 
@@ -28,6 +29,9 @@ public:
   /// stream, version, position and type: `corrupt` (the journal does not know the type, or the payload is no
   /// message of it), and those of reading the event types.
   result<google::protobuf::Message*> decode(const recorded_event& e);
+
+  /// The type of which `decode` makes a message; it lives as long as the decoder. Errors: as `decode`, but for the payload.
+  result<const google::protobuf::Descriptor*> type_of(const recorded_event& e);
 
 private:
   struct impl;

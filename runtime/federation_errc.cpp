@@ -28,6 +28,8 @@ public:
       return "the target cannot take events now";
     case federation_errc::other_history:
       return "the target knows another history of the source";
+    case federation_errc::cannot_read_rules:
+      return "the federation rules cannot be read";
     }
     return "unknown federation error " + std::to_string(value);
   }

@@ -28,6 +28,8 @@ enum class federation_errc : std::uint8_t {
   unavailable,
   /// The target has events of this source that are unknown here: its journal was restored from a backup, or is another one.
   other_history,
+  /// The file with the rules cannot be read.
+  cannot_read_rules,
 };
 
 const std::error_category& federation_category() noexcept;

@@ -1,10 +1,14 @@
 #include <eventcore/runtime/federation_rules.hpp>
 
 #include <eventcore/persistence/internal/utf8.hpp>
+#include <eventcore/persistence/stream_id.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <initializer_list>
 
 namespace eventcore {
@@ -17,6 +21,8 @@ constexpr auto file_form = R"(expected {"rules": [{"source": ..., "event": ..., 
 constexpr auto pattern_form =
     "allowed are * for all events, a full type name such as shop.OrderCreated, and a prefix "
     "followed by * such as shop.Order*";
+
+constexpr std::size_t max_id_size = 128;
 
 std::string name_of(std::size_t place, const std::string& name) {
   return "rule " + std::to_string(place + 1) + (name.empty() ? "" : " (" + name + ")");
@@ -274,7 +280,16 @@ private:
     }
   }
 
+  /// Ids stand in the names of cursors and subscriptions.
+  void check_id(const char* field, const std::string& id) {
+    if (const auto valid = stream_id::parse(id); !valid || id.size() > max_id_size)
+      complain(field, internal::quoted(id) + " is no service id: it has 1 to " + std::to_string(max_id_size) +
+                          " bytes of UTF-8, no control characters and none of * ? [ ]");
+  }
+
   void check_source(const federation_rule& rule) {
+    if (!rule.source.empty())
+      check_id("source", rule.source);
     if (known_.services && !rule.source.empty() && !known_.services->contains(rule.source))
       complain("source",
                internal::quoted(rule.source) + " is no service; there are: " + list(*known_.services),
@@ -284,6 +299,7 @@ private:
   void check_targets(const federation_rule& rule) {
     std::set<std::string> seen;
     for (const auto& target : rule.targets) {
+      check_id("targets", target);
       if (!seen.insert(target).second)
         complain("targets", internal::quoted(target) + " is there twice; leave one");
       if (target == rule.source)
@@ -342,6 +358,23 @@ result<federation_rules> federation_rules::parse(std::string_view json, const fe
   if (!wrong.empty())
     return wrong.take();
   return federation_rules{std::move(rules)};
+}
+
+result<federation_rules> federation_rules::read(const std::filesystem::path& file,
+                                                const federation_names& known) {
+  errno = 0;
+  std::ifstream in{file, std::ios::binary};
+  // One byte more than allowed tells that it is too large.
+  std::string text(max_file_size + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (!in.is_open() || in.bad() || errno != 0)
+    return make_error(federation_errc::cannot_read_rules,
+                      file.string() + ": cannot be read: " + std::strerror(errno));
+  auto rules = parse(text, known);
+  if (!rules)
+    return error{rules.error().code(), file.string() + ": " + rules.error().message()};
+  return rules;
 }
 
 result<federation_rules> federation_rules::create(std::vector<federation_rule> rules,

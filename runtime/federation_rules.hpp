@@ -4,6 +4,7 @@
 #include <eventcore/runtime/transformations.hpp>
 
 #include <cstddef>
+#include <filesystem>
 #include <optional>
 #include <set>
 #include <string>
@@ -54,6 +55,9 @@ public:
   /// is the error, with a code of its own (`unknown_transformation`, `unknown_target`, `unknown_source`, else `invalid_rules`); if
   /// several are, the error is `invalid_rules` and names all, one a line.
   static result<federation_rules> parse(std::string_view json, const federation_names& known = {});
+
+  /// Reads a file of this form. Errors: `cannot_read_rules`, and as above; they name the file.
+  static result<federation_rules> read(const std::filesystem::path& file, const federation_names& known = {});
 
   /// Checks rules that a program made. Errors as above.
   static result<federation_rules> create(std::vector<federation_rule> rules,

@@ -7,6 +7,7 @@
 #include <eventcore/actors/internal/timer_actor.hpp>
 #include <eventcore/runtime/internal/dead_letter_control.hpp>
 #include <eventcore/runtime/internal/saga_control.hpp>
+#include <eventcore/runtime/service_id.hpp>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -68,6 +69,8 @@ struct node::impl {
   impl(std::unique_ptr<eventcore::journal> opened, const node_options& options)
       : journal{std::move(opened)}
       , relaxed{options.journal.durability == durability::relaxed}
+      , service{options.journal.service}
+      , name{options.name}
       , config{options}
       , system{config} {
     if (!journal->info().folder.empty())
@@ -128,6 +131,8 @@ struct node::impl {
   // In this order: the actors end before the journal does.
   std::unique_ptr<eventcore::journal> journal;
   bool relaxed;
+  std::string service;
+  std::string name;
   system_config config;
   caf::actor_system system;
   std::mutex mutex;
@@ -170,6 +175,15 @@ node::node(std::unique_ptr<eventcore::journal> journal, node_options options)
 node::node(node&&) noexcept = default;
 node& node::operator=(node&&) noexcept = default;
 node::~node() = default;
+
+result<std::string> node::service_id() const {
+  return service_id_of(impl_->service.empty() ? impl_->journal->info().service : impl_->service, impl_->name);
+}
+
+result<publisher> node::publish(publication content) const {
+  auto id = service_id();
+  return id ? publisher::create(std::move(content), *std::move(id)) : id.error();
+}
 
 journal& node::journal() noexcept {
   return *impl_->journal;

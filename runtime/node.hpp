@@ -3,6 +3,7 @@
 #include <eventcore/actors/host.hpp>
 #include <eventcore/actors/multi_stream_host.hpp>
 #include <eventcore/actors/projection_host.hpp>
+#include <eventcore/actors/publisher.hpp>
 #include <eventcore/actors/saga_host.hpp>
 #include <eventcore/actors/subscriber.hpp>
 #include <eventcore/actors/subscription.hpp>
@@ -21,6 +22,8 @@ namespace eventcore {
 
 /// What a node is made of.
 struct node_options {
+  /// Of the node; empty: the program's name. It is the service's id where nothing else says one.
+  std::string name;
   std::filesystem::path journal_dir = "data";
   /// `journal.service` and `journal.categories` say which service runs here and which categories of streams it owns: a
   /// command that would append to any other is answered `not_owned` (spec 1).
@@ -106,6 +109,13 @@ public:
     return subscribe(subscriber_type_of<S>(), options);
   }
   result<subscription> subscribe(subscriber_type type, const subscription_options& options);
+
+  /// The id of the service that runs here (spec 7): `journal.service` of the options, or what it was when the journal was made; else
+  /// the environment variable SERVICE_ID; else the node's name. Error: it is none (see `service_id_of`).
+  result<std::string> service_id() const;
+
+  /// Checks what the service publishes, under its id. Errors: those of `service_id` and `publisher::create`.
+  result<publisher> publish(publication content) const;
 
   eventcore::journal& journal() noexcept;
 

@@ -83,6 +83,9 @@ std::size_t begin_of_local(std::string_view text, std::size_t floor, std::size_t
   auto begin = at;
   while (begin > floor && is_local(text, begin - 1))
     --begin;
+  // Not in the middle of a character.
+  while (begin < at && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80)
+    ++begin;
   return begin;
 }
 

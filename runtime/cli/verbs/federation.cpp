@@ -1,11 +1,6 @@
 #include <eventcore/runtime/cli/verb.hpp>
 #include <eventcore/runtime/federation_rules.hpp>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-
 namespace eventcore::cli {
 
 namespace {
@@ -44,18 +39,6 @@ class federation final : public verb {
   }
 
   result<exit_code> run(const std::filesystem::path&, output& out) override {
-    std::ifstream in{file_, std::ios::binary};
-    std::string text;
-    // One byte more than allowed tells that it is too large.
-    if (in) {
-      text.resize(federation_rules::max_file_size + 1);
-      in.read(text.data(), static_cast<std::streamsize>(text.size()));
-      text.resize(static_cast<std::size_t>(in.gcount()));
-    }
-    if (in.bad() || (!in.eof() && !in) || std::filesystem::is_directory(file_)) {
-      complain(file_ + ": cannot be read: " + std::strerror(errno != 0 ? errno : EISDIR));
-      return exit_code::bad_usage;
-    }
     auto known_transformations = eventcore::transformations{}.names();
     known_transformations.insert(known_transformations.end(), transformations_.begin(),
                                  transformations_.end());
@@ -65,9 +48,13 @@ class federation final : public verb {
       known.services.emplace(services_.begin(), services_.end());
       known.targets = known.services;
     }
-    const auto rules = federation_rules::parse(text, known);
+    const auto rules = federation_rules::read(file_, known);
+    if (!rules && rules.error().code() == federation_errc::cannot_read_rules) {
+      complain(rules.error().message());
+      return exit_code::bad_usage;
+    }
     if (!rules)
-      return error{rules.error().code(), file_ + ": " + rules.error().message()};
+      return rules.error();
     if (event_.empty())
       print(*rules, out);
     else
