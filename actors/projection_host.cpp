@@ -122,6 +122,7 @@ projection_handle::impl::impl(const projection_type& t, projection_options with,
   if (folder_->damage())
     spdlog::error("projection {}: its view could not be used and is built anew: {}", type.form.projection,
                   folder_->damage()->message());
+  published.stats.damage = folder_->damage();
   live_ = start(folder_->live());
   if (folder_->building())
     building_ = start(folder_->building());

@@ -23,7 +23,8 @@ struct projection_options {
   /// its start on; if one is taken away, the view is rebuilt.
   std::vector<std::shared_ptr<event_source>> sources;
   view_options view;
-  /// Bounds of one transaction, which is synced once: events, and bytes of their payloads. A page of the log may exceed them.
+  /// Bounds of one transaction, which is synced once: events, and bytes of their payloads. Each source may exceed them by as
+  /// much once more, and by one event.
   std::size_t max_batch_events = 65'536;
   std::size_t max_batch_bytes = 32u << 20;
   /// What failed is tried again after this time, doubled each time, at most `max_backoff`.
@@ -57,6 +58,7 @@ struct projection_stats {
 
   build live;                           ///< the view that serves
   std::optional<build> rebuilding;      ///< the one that will take its place
+  std::optional<error> damage;          ///< of the view that was there before, and was given up
   std::optional<error> rebuild_failure; ///< why a wanted one cannot be begun
   std::uint64_t rebuilt = 0;            ///< how often one did, since the projection was opened
 };

@@ -74,6 +74,12 @@ const std::vector<scenario> scenarios{
      subscribe_catch_up},
     {"subscribe_live", "a subscriber that follows while events are appended", nullptr, {}, subscribe_live},
     {"subscribe_8", "appending while eight subscribers follow", nullptr, {}, subscribe_8},
+    {"projection_apply",
+     "applying events to 100,000 rows of a view",
+     "raw_lmdb_update",
+     {},
+     projection_apply},
+    {"raw_lmdb_update", "LMDB alone, reading and writing such rows", nullptr, {}, raw_lmdb_update},
     {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
     {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
 };

@@ -9,6 +9,9 @@
 
 namespace bench {
 
+/// Rows of the view in `projection_apply`, and in `raw_lmdb_update`.
+constexpr std::size_t view_rows = 100'000;
+
 /// What a scenario measured.
 struct figure {
   double value = 0; ///< in `unit`
@@ -71,6 +74,8 @@ figure recover_with_snapshot(run_context&);
 figure subscribe_live(run_context&);
 figure subscribe_catch_up(run_context&);
 figure subscribe_8(run_context&);
+figure projection_apply(run_context&);
+figure raw_lmdb_update(run_context&);
 figure cold_entities(run_context&);
 figure entity_memory(run_context&);
 

@@ -6,6 +6,8 @@ namespace eventcore::internal {
 
 namespace {
 
+constexpr std::chrono::milliseconds longest_sleep{250};
+
 /// To itself.
 struct sweep_calls {};
 struct restart_worker {};
@@ -163,7 +165,9 @@ void breaker_actor::arm_sweep(time_point now) {
   if (sweeping_ || calls_.empty())
     return;
   sweeping_ = true;
-  delayed_send(this, calls_.begin()->second.limit - now, sweep_calls{});
+  // A message on its way keeps the actor alive, also when nobody refers to it any more.
+  delayed_send(this, std::min<time_point::duration>(calls_.begin()->second.limit - now, longest_sleep),
+               sweep_calls{});
 }
 
 // -- the worker

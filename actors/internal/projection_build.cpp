@@ -10,8 +10,8 @@ namespace eventcore::internal {
 
 namespace {
 
-/// A page of a source, and so the least that is applied before another source has its turn.
-constexpr read_limits page_limits{.events = 4'096, .bytes = 1u << 20};
+/// The most that is applied of a source before another one has its turn.
+constexpr read_limits largest_page{.events = 4'096, .bytes = 1u << 20};
 /// Positions that a restart looks at again, at most, because none of their events is of the projection's types.
 constexpr log_position max_unsaved = 65'536;
 
@@ -171,7 +171,8 @@ result<projection_build::page> projection_build::read_page(source_state& s, stea
   if (!s.feed)
     if (auto opened = open_feed(s); !opened)
       return give_up(opened.error());
-  auto delivered = s.feed->read(page_limits);
+  auto delivered = s.feed->read({.events = std::min(largest_page.events, options_.max_batch_events),
+                                 .bytes = std::min(largest_page.bytes, options_.max_batch_bytes)});
   if (!delivered)
     return give_up(delivered.error());
   s.again = {};

@@ -115,6 +115,8 @@ bool faults::any(std::string_view participant) const {
 }
 
 std::string parse_rates(const std::string& text, fault_rates& rates) {
+  if (text.empty())
+    return "a share from 0 to 1 is missing, as in payment=0.2";
   std::istringstream parts{text};
   for (std::string part; std::getline(parts, part, ',');) {
     const auto equals = part.find('=');
@@ -141,9 +143,11 @@ caf::actor start_faulty(caf::actor_system& system, std::string participant, cons
 }
 
 std::string_view saga_of(std::string_view key, bool& undo) {
-  undo = key.ends_with("/undo");
+  // `<stream>/<step>`, `.../undo` or `.../undo#2`; no id of an order has a slash.
+  const auto last = key.substr(key.rfind('/') + 1);
+  undo = last == "undo" || last.starts_with("undo#");
   if (undo)
-    key.remove_suffix(5);
+    key.remove_suffix(last.size() + 1);
   key = key.substr(0, key.rfind('/'));
   const auto prefix = order_saga::category.size() + 1;
   return key.size() > prefix ? key.substr(prefix) : std::string_view{};

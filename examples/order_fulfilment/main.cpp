@@ -4,6 +4,7 @@
 #include "inventory.hpp"
 #include "order_file.hpp"
 #include "order_saga.hpp"
+#include "payment_client.hpp"
 #include "shipping.hpp"
 
 #include <eventcore/actors/caf.hpp>
@@ -68,15 +69,18 @@ public:
   eventcore::multi_stream_host<inventory> inventories;
 };
 
-/// Counts and says how far a run is, once a second.
+/// Counts and says how far a run is, twice a second and at its end.
 class progress {
 public:
   explicit progress(std::size_t all)
       : all_{all}
       , thread_{[this](std::stop_token end) { show(end); }} {}
 
+  void started() { ++started_; }
   void ended(eventcore::saga_phase phase) {
-    ++(phase == eventcore::saga_phase::completed ? completed_ : other_);
+    ++(phase == eventcore::saga_phase::completed     ? completed_
+       : phase == eventcore::saga_phase::compensated ? compensated_
+                                                     : stuck_);
   }
 
 private:
@@ -84,14 +88,20 @@ private:
     std::mutex mutex;
     std::condition_variable_any wake;
     std::unique_lock guard{mutex};
-    while (!wake.wait_for(guard, end, 1s, [] { return false; }) && !end.stop_requested())
-      std::cerr << "  " << completed_ + other_ << " of " << all_ << " orders have ended, " << completed_
-                << " completed" << std::endl;
+    do {
+      wake.wait_for(guard, end, 500ms, [] { return false; });
+      const auto done = completed_ + compensated_ + stuck_;
+      std::cerr << "  " << done << " of " << all_ << " orders have ended: " << completed_ << " completed, "
+                << compensated_ << " compensated, " << stuck_ << " stuck; " << started_ - done << " under way"
+                << std::endl;
+    } while (!end.stop_requested());
   }
 
   std::size_t all_;
+  std::atomic<std::size_t> started_{0};
   std::atomic<std::size_t> completed_{0};
-  std::atomic<std::size_t> other_{0};
+  std::atomic<std::size_t> compensated_{0};
+  std::atomic<std::size_t> stuck_{0};
   std::jthread thread_;
 };
 
@@ -115,6 +125,7 @@ std::string fulfil(const eventcore::saga_host<order_saga>& sagas, const std::vec
         auto& order = orders[n];
         if (auto started = sagas.start(order.order_id(), order, patience); !started)
           return fail(order, started.error());
+        shown.started();
         auto ended = sagas.finished(order.order_id(), longest_saga);
         if (!ended)
           return fail(order, ended.error());
@@ -264,7 +275,7 @@ int run(const options& opts) {
   auto client = eventcore::start_http_client(node->system(), target);
   if (!client)
     return complain(client.error().message());
-  const shop_node parts{*node, actor_of(*client), opts.injected};
+  const shop_node parts{*node, start_payment_client(node->system(), *client), opts.injected};
   auto opened = parts.inventories.ask(make<ReceiveStock>([&](auto& c) {
                                         *c.mutable_units() = {catalogue.begin(), catalogue.end()};
                                       }),
@@ -295,7 +306,9 @@ int main(int argc, char** argv) {
       "same "
       "options.\n"
       "A share is a number from 0 to 1, for one participant (order, payment, inventory, shipping) or all:\n"
-      "payment=0.2,shipping=0.1 or 0.1. The same orders meet the same faults in every run."};
+      "payment=0.2,shipping=0.1 or 0.1; --slow and --lie alone mean 0.1. The same orders meet the same "
+      "faults in\n"
+      "every run."};
   auto* journal =
       app.add_option("--journal", opts.journal, "Folder of the journals; the default one is made anew")
           ->capture_default_str();
@@ -306,14 +319,21 @@ int main(int argc, char** argv) {
   app.add_option("--at-once", opts.at_once, "Orders under way at one time")
       ->check(CLI::Range(std::size_t{1}, std::size_t{1'000}))
       ->capture_default_str();
-  app.add_option("--fail", fail, "Share of orders that a participant refuses");
-  app.add_option("--slow", slow, "Share of orders that a participant answers too late, or never");
-  app.add_option("--lie", lie, "Share of orders that a participant carries out and answers as failed");
-  app.add_option("--stick", stick,
-                 "Share of orders for which a participant refuses to undo what it did: the saga is stuck");
+  auto* fail_option = app.add_option("--fail", fail, "Share of orders that a participant refuses");
+  auto* slow_option =
+      app.add_option("--slow", slow, "Share of orders that a participant answers too late, or never")
+          ->expected(0, 1)
+          ->default_str("0.1");
+  auto* lie_option =
+      app.add_option("--lie", lie, "Share of orders that a participant carries out and answers as failed")
+          ->expected(0, 1)
+          ->default_str("0.1");
+  auto* stick_option = app.add_option(
+      "--stick", stick,
+      "Share of orders for which a participant refuses to undo what it did: the saga is stuck");
   app.add_option("--seed", opts.injected.seed, "Other numbers make other orders fail")->capture_default_str();
-  app.add_option("--kill-at", opts.kill_at,
-                 "Kill this process (SIGKILL) when the journal has so many events");
+  app.add_option("--kill-at", opts.kill_at, "Kill this process (SIGKILL) when the journal has so many events")
+      ->check(CLI::Range(1.0, 1e15));
   app.add_flag("--resume", opts.resume, "Go on with the journal that is there");
   try {
     app.parse(argc, argv);
@@ -321,14 +341,15 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   opts.journal_given = journal->count() > 0;
-  for (auto& [text, rates] : {std::pair{&fail, &opts.injected.fail},
-                              {&slow, &opts.injected.slow},
-                              {&lie, &opts.injected.lie},
-                              {&stick, &opts.injected.stick}})
-    if (auto wrong = parse_rates(*text, *rates); !wrong.empty()) {
-      std::cerr << "order_fulfilment: " << wrong << '\n';
-      return 2;
-    }
+  for (auto& [option, text, rates] : {std::tuple{fail_option, &fail, &opts.injected.fail},
+                                      {slow_option, &slow, &opts.injected.slow},
+                                      {lie_option, &lie, &opts.injected.lie},
+                                      {stick_option, &stick, &opts.injected.stick}})
+    if (option->count() > 0)
+      if (auto wrong = parse_rates(*text, *rates); !wrong.empty()) {
+        std::cerr << "order_fulfilment: " << option->get_name() << ": " << wrong << '\n';
+        return 2;
+      }
   try {
     return run(opts);
   } catch (const bad_file& e) {

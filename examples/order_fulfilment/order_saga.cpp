@@ -1,42 +1,18 @@
 #include "order_saga.hpp"
 
 #include "order.hpp"
-
-#include <eventcore/runtime/http_client.hpp>
-
-#include <nlohmann/json.hpp>
+#include "payment_client.hpp"
 
 namespace shop {
 
 namespace {
 
 using namespace std::literals;
-using eventcore::HttpCall;
-using eventcore::step_outcome;
 
-/// What an error of the payment gateway means: a status 4xx is its no; what certainly never reached it can be tried again;
-/// of all else it is not known whether money was taken.
-step_outcome outcome_of_payment(const eventcore::error& why) {
-  if (eventcore::is_refusal(why))
-    return step_outcome::refused;
-  return eventcore::is_definite(why) ? step_outcome::nothing_happened : eventcore::outcome_of(why);
-}
-
-HttpCall take_payment(const PlaceOrder& o) {
-  return make<HttpCall>([&](auto& call) {
-    call.set_method(HttpCall::METHOD_POST);
-    call.set_path("/payments");
-    call.set_body(nlohmann::json{{"order_id", o.order_id()},
-                                 {"customer_id", o.customer().id()},
-                                 {"cents", total_of(o.items()).value_or(0)}}
-                      .dump());
-  });
-}
-
-HttpCall cancel_payment(const PlaceOrder& o) {
-  return make<HttpCall>([&](auto& call) {
-    call.set_method(HttpCall::METHOD_DELETE);
-    call.set_path("/payments/" + o.order_id());
+TakePayment payment_of(const PlaceOrder& o) {
+  return make<TakePayment>([&](auto& c) {
+    c.set_customer_id(o.customer().id());
+    c.set_cents(total_of(o.items()).value_or(0));
   });
 }
 
@@ -65,8 +41,11 @@ void order_saga::define(definition<input>& saga) {
                      [](const input& o) { return to(o.order_id(), CancelOrder{}); })
       .within(2s);
   saga.step("reserve_payment")
-      .request_at(std::string{participants::payment_gateway}, take_payment)
-      .compensate_at(std::string{participants::payment_gateway}, cancel_payment)
+      .request_at(std::string{participants::payment_gateway},
+                  [](const input& o) { return to(o.order_id(), payment_of(o)); })
+      .replies<Payment>()
+      .compensate_at(std::string{participants::payment_gateway},
+                     [](const input& o) { return to(o.order_id(), CancelPayment{}); })
       .classify(outcome_of_payment)
       .within(3s)
       .retry({.retries = 6, .backoff = 200ms, .max_backoff = 2s}); // longer than the breaker stays open

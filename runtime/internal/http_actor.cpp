@@ -6,6 +6,8 @@ namespace eventcore::internal {
 
 namespace {
 
+constexpr std::chrono::milliseconds longest_sleep{250};
+
 /// What tells the actor of finished jobs. It does not keep the actor alive, and is silent when there is none any more.
 auto report_to(const caf::weak_actor_ptr& actor) {
   return [actor](const http_job_ptr& job) {
@@ -103,11 +105,14 @@ void http_actor::on_tick() {
 }
 
 void http_actor::arm() {
-  if (calls_.empty() || calls_.begin()->first.first >= armed_)
+  const auto now = std::chrono::steady_clock::now();
+  // A message on its way keeps the actor alive, also when nobody refers to it any more.
+  const auto next =
+      calls_.empty() ? time_point::max() : std::min(calls_.begin()->first.first, now + longest_sleep);
+  if (next >= armed_)
     return;
-  armed_ = calls_.begin()->first.first;
-  delayed_send(this, std::max(armed_ - std::chrono::steady_clock::now(), std::chrono::nanoseconds::zero()),
-               http_tick{});
+  armed_ = next;
+  delayed_send(this, std::max(armed_ - now, std::chrono::nanoseconds::zero()), http_tick{});
 }
 
 void http_actor::answer(call& c, caf::message with) {

@@ -24,8 +24,7 @@ namespace eventcore::internal {
 
 /// Takes calls to one target, has its pool make them, and answers each when it is finished or when its time is over: the worker
 /// behind `start_http_client`. Its errors are `http_errc`, and `deadline_exceeded`, `overloaded`, `unknown_command`, `stopped`
-/// and `outcome_unknown` as hosts have them. It ends by an exit message, or within `call_limit` when nobody has its handle any
-/// more.
+/// and `outcome_unknown` as hosts have them. It ends by an exit message, or soon after nobody has its handle any more.
 class http_actor final : public caf::event_based_actor {
 public:
   http_actor(caf::actor_config& config, std::shared_ptr<const http_target> target);
