@@ -12,6 +12,7 @@
 #include <eventcore/runtime/node.hpp>
 
 #include <CLI/CLI.hpp>
+#include <caf/send.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -22,6 +23,7 @@
 #include <iostream>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <thread>
 #include <vector>
@@ -135,6 +137,35 @@ std::string fulfil(const eventcore::saga_host<order_saga>& sagas, const std::vec
   customers.clear();
   return failure;
 }
+
+/// Kills this process when the two journals have so many events.
+class killer {
+public:
+  killer(std::uint64_t events, eventcore::journal& shop, eventcore::journal& gateway)
+      : events_{events}
+      , shop_head_{head_of(shop)}
+      , gateway_head_{head_of(gateway)}
+      , of_shop_{follow(shop, shop_head_)}
+      , of_gateway_{follow(gateway, gateway_head_)} {}
+
+private:
+  static eventcore::log_position head_of(eventcore::journal& journal) {
+    const auto head = journal.head();
+    return head ? *head : 0;
+  }
+  eventcore::tail_subscription follow(eventcore::journal& journal,
+                                      std::atomic<eventcore::log_position>& head) {
+    return journal.follow_tail([&](eventcore::log_position now) {
+      head = now;
+      if (shop_head_ + gateway_head_ >= events_)
+        ::kill(::getpid(), SIGKILL);
+    });
+  }
+
+  std::uint64_t events_;
+  std::atomic<eventcore::log_position> shop_head_, gateway_head_;
+  eventcore::tail_subscription of_shop_, of_gateway_;
+};
 
 void line(std::string_view what, const auto& value) {
   std::cout << "  " << std::left << std::setw(48) << what << std::right << std::setw(14) << value << '\n';
@@ -261,12 +292,9 @@ int run(const options& opts) {
   if (!node)
     return complain(node.error().message());
 
-  eventcore::tail_subscription killer;
+  std::optional<killer> kill;
   if (opts.kill_at > 0)
-    killer = node->journal().follow_tail([&](eventcore::log_position head) {
-      if (head >= opts.kill_at)
-        ::kill(::getpid(), SIGKILL);
-    });
+    kill.emplace(opts.kill_at, node->journal(), (*payments)->journal());
 
   eventcore::http_target_options target;
   target.name = "payment gateway";
@@ -291,6 +319,7 @@ int run(const options& opts) {
   auto found = audit_journals(node->journal(), (*payments)->journal());
   if (!found)
     return complain(found.error().message());
+  caf::anon_send_exit(actor_of(*client), caf::exit_reason::user_shutdown);
   return report(*found, orders, catalogue) ? 0 : 1;
 }
 
@@ -332,8 +361,9 @@ int main(int argc, char** argv) {
       "--stick", stick,
       "Share of orders for which a participant refuses to undo what it did: the saga is stuck");
   app.add_option("--seed", opts.injected.seed, "Other numbers make other orders fail")->capture_default_str();
-  app.add_option("--kill-at", opts.kill_at, "Kill this process (SIGKILL) when the journal has so many events")
-      ->check(CLI::Range(1.0, 1e15));
+  app.add_option("--kill-at", opts.kill_at,
+                 "Kill this process (SIGKILL) when shop and gateway have so many events")
+      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
   app.add_flag("--resume", opts.resume, "Go on with the journal that is there");
   try {
     app.parse(argc, argv);
