@@ -35,6 +35,14 @@ auto making(noting::function f) {
   return [f = std::move(f)] { return std::make_unique<noting>(f); };
 }
 
+/// Deposits for Alice what happened.
+struct depositor : subscriber<depositor> {
+  using events = eventcore::events<Happened>;
+  reaction handle(const Happened& e) {
+    return to<account>("alice", make<bank::Deposit>([&](auto& c) { c.set_cents(e.number()); }));
+  }
+};
+
 struct running_node {
   temp_dir dir;
   std::optional<node> n;
@@ -213,12 +221,6 @@ BOOST_AUTO_TEST_CASE(parked_events_are_replayed) {
 }
 
 BOOST_AUTO_TEST_CASE(a_handler_s_commands_go_to_the_node_s_entities) {
-  struct depositor : subscriber<depositor> {
-    using events = eventcore::events<Happened>;
-    reaction handle(const Happened& e) {
-      return to<account>("alice", make<bank::Deposit>([&](auto& c) { c.set_cents(e.number()); }));
-    }
-  };
   auto bank = n->host<account>();
   bank.tell("alice", bank::Open{});
   auto s = must(n->subscribe<depositor>({.name = "sub", .place = handler_place::scheduler}));
