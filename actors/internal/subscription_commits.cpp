@@ -3,6 +3,7 @@
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/subscription_cursor.hpp>
 #include <eventcore/actors/subscription_errc.hpp>
+#include <eventcore/persistence/internal/stream_index.hpp>
 #include <eventcore/persistence/internal/utf8.hpp>
 
 #include <spdlog/spdlog.h>
