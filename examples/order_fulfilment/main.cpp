@@ -4,6 +4,7 @@
 #include "inventory.hpp"
 #include "order_file.hpp"
 #include "order_saga.hpp"
+#include "order_view.hpp"
 #include "payment_client.hpp"
 #include "shipping.hpp"
 
@@ -260,6 +261,23 @@ bool report(const audit& found, const std::vector<PlaceOrder>& orders, const std
   return good;
 }
 
+/// Prints what the view shows. Whether it is what the journals say.
+bool report(const order_list& view, const audit& found) {
+  const auto counts = count_orders(view);
+  const auto wrong = differences(view, found);
+  if (!counts || !wrong) {
+    std::cerr << "the order view: " << (counts ? wrong.error() : counts.error()).message() << '\n';
+    return false;
+  }
+  for (auto& what : *wrong)
+    std::cerr << "order view: " << what << '\n';
+  std::cout << "view\n";
+  line("orders", counts->created);
+  line("  with a payment", counts->paid);
+  line("  dispatched", counts->dispatched);
+  return check("orders that differ from the journals", static_cast<std::int64_t>(wrong->size()), 0);
+}
+
 int complain(const std::string& what) {
   std::cerr << "order_fulfilment: " << what << '\n';
   return 1;
@@ -311,16 +329,27 @@ int run(const options& opts) {
   if (!opened)
     return complain(opened.error().message());
   const auto sagas = node->saga<order_saga>();
+  eventcore::projection_options view_options;
+  view_options.sources = {eventcore::make_journal_source(node->journal()),
+                          eventcore::make_journal_source((*payments)->journal())};
+  const auto view = node->project<order_view>(view_options);
+  if (!view)
+    return complain(view.error().message());
 
   std::cout << (opts.resume ? "going on with " : "beginning ") << orders.size() << " orders, journal "
             << opts.journal.string() << std::endl;
+  std::optional<order_view_watch> watch{*view};
   if (auto failure = fulfil(sagas, orders, opts.at_once); !failure.empty())
     return complain(failure);
+  watch.reset();
   auto found = audit_journals(node->journal(), (*payments)->journal());
   if (!found)
     return complain(found.error().message());
   caf::anon_send_exit(actor_of(*client), caf::exit_reason::user_shutdown);
-  return report(*found, orders, catalogue) ? 0 : 1;
+  if (auto shown = view->catch_up(patience); !shown)
+    return complain(shown.error().message());
+  const bool view_is_right = report(*view, *found);
+  return report(*found, orders, catalogue) && view_is_right ? 0 : 1;
 }
 
 } // namespace
