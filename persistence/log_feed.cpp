@@ -48,6 +48,14 @@ result<bool> log_feed::read(log_chunk& chunk, read_limits limits) {
   chunk.first_ = next_;
   chunk.last_ = next_ - 1;
   signal_->waiting = false;
+  if (!knows_head_) {
+    // Nobody tells of commits from before this feed, and memory hands them out batch by batch.
+    auto durable = journal_.head();
+    if (!durable)
+      return durable.error();
+    signal_->raise(*durable);
+    knows_head_ = true;
+  }
   if (auto page = journal_.recent(next_)) {
     const bool all_admitted = internal::admits_all(filter_);
     const auto all = page->events();
@@ -65,7 +73,7 @@ result<bool> log_feed::read(log_chunk& chunk, read_limits limits) {
     signal_->raise(next_ - 1);
   } else {
     if (next_ > head()) {
-      // Commits from before this feed, and those whose outcome the writer did not know.
+      // Commits whose outcome the writer did not know.
       auto durable = journal_.head();
       if (!durable)
         return durable.error();

@@ -59,6 +59,7 @@ private:
 
   journal& journal_;
   log_position next_;
+  bool knows_head_ = false;
   log_filter filter_;
   std::shared_ptr<signal> signal_;
   tail_subscription following_;

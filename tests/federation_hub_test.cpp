@@ -206,6 +206,32 @@ BOOST_FIXTURE_TEST_CASE(a_stopped_hub_goes_on_where_it_was, bank_and_others) {
   BOOST_TEST((positions_in(*left) == first(170)));
 }
 
+BOOST_FIXTURE_TEST_CASE(targets_that_start_at_different_times_get_the_same, bank_and_others) {
+  constexpr log_position wanted = 20'000;
+  const auto at_the_end = open_memory_journal();
+  const auto begin = must(start(all_to({"left"}), {{"left", make_journal_target(*left)}}));
+  std::atomic<bool> failed{false};
+  std::thread writer{[&] {
+    for (log_position p = 0; p < wanted && !failed; p += 50) {
+      const auto stream = sid("account-" + std::to_string(p % 7));
+      failed = !bank->journal().commit_and_wait(
+          test::append(stream, expected_version::any(), std::vector<new_event>(50, deposited(1))));
+    }
+  }};
+  while (must(bank->journal().head()) < wanted / 2 && !failed)
+    std::this_thread::yield();
+  const auto middle = must(start(all_to({"right"}), {{"right", make_journal_target(*right)}}));
+  writer.join();
+  BOOST_TEST_REQUIRE(!failed);
+  const auto end = must(start(all_to({"last"}), {{"last", make_journal_target(*at_the_end)}}));
+  must_pass(begin.reached("left", wanted, patience));
+  must_pass(middle.reached("right", wanted, patience));
+  must_pass(end.reached("last", wanted, patience));
+  for (auto* target : {left.get(), right.get(), at_the_end.get()})
+    BOOST_TEST((positions_in(*target) == first(wanted)));
+  must_pass(end.stop(patience)); // before its target's end
+}
+
 /// Source, hub and target in a process that is killed again and again.
 BOOST_AUTO_TEST_CASE(each_event_arrives_once_whenever_the_process_is_killed) {
   const temp_dir dir;

@@ -1558,6 +1558,7 @@ constexpr std::pair<const char*, void (*)(const case_setup&)> cases[]{
     {"what_is_in_memory_is_durable", what_is_in_memory_is_durable},
     {"the_memory_of_the_tail_is_bounded", the_memory_of_the_tail_is_bounded},
     {"a_feed_tells_when_there_is_more", a_feed_tells_when_there_is_more},
+    {"a_feed_that_starts_in_memory_reads_to_the_end", a_feed_that_starts_in_memory_reads_to_the_end},
     {"a_feed_beside_writers_sees_all_in_order", a_feed_beside_writers_sees_all_in_order},
     {"a_feed_is_like_the_log", a_feed_is_like_the_log},
     {"timers_are_read_in_order", timers_are_read_in_order},

@@ -34,6 +34,7 @@ void new_events_are_in_memory_for_keepers(const case_setup& setup);
 void what_is_in_memory_is_durable(const case_setup& setup);
 void the_memory_of_the_tail_is_bounded(const case_setup& setup);
 void a_feed_tells_when_there_is_more(const case_setup& setup);
+void a_feed_that_starts_in_memory_reads_to_the_end(const case_setup& setup);
 void a_feed_beside_writers_sees_all_in_order(const case_setup& setup);
 void a_feed_is_like_the_log(const case_setup& setup);
 

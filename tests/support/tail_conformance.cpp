@@ -155,6 +155,17 @@ void a_feed_tells_when_there_is_more(const case_setup& setup) {
   must_fail(feed.read(chunk), journal_errc::closed);
 }
 
+/// Several transactions that another reader keeps in memory, and none after them.
+void a_feed_that_starts_in_memory_reads_to_the_end(const case_setup& setup) {
+  auto j = setup.open_stepped();
+  const auto kept = j->keep_tail();
+  for (std::int64_t n = 1; n <= 3; ++n)
+    write(*j, append("order-1", any, {happened(n)}));
+  log_feed feed{*j, 1, {}, {}};
+  BOOST_TEST((numbers(drain(feed)) == std::vector<std::int64_t>{1, 2, 3}));
+  BOOST_TEST(feed.head() == 3u);
+}
+
 void a_feed_beside_writers_sees_all_in_order(const case_setup& setup) {
   auto options = setup.options();
   options.tail_bytes = 200'000; // so that slow ones fall out of it
