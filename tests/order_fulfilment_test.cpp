@@ -335,6 +335,25 @@ BOOST_AUTO_TEST_CASE(a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_bee
   BOOST_TEST(resumed.out.substr(resumed.out.find("audit")) == whole.out.substr(whole.out.find("audit")));
 }
 
+BOOST_AUTO_TEST_CASE(the_analytics_service_learns_no_personal_data) {
+  const temp_dir dir;
+  const auto journal = (dir.path() / "shop").string();
+  const auto run =
+      run_program("order_fulfilment", {"--journal", journal, "--first", "30", "--fail", "payment=0.2"});
+  BOOST_TEST(run.exit_code == 0, run.out << run.err);
+  BOOST_TEST(run.printed("names and addresses in its files"));
+  const auto shown = [&](const std::string& of) {
+    return run_program("eventcore", {"show", "order-o-4001", "--journal", journal + "/" + of}).out;
+  };
+  BOOST_TEST(shown("shop").find("xenia.novak44@example.com") != std::string::npos);
+  const auto known = shown("analytics");
+  for (const auto* part :
+       {"\"id\":\"c-1044\"", "\"name\":\"***\"", "\"email\":\"***@***.***\"", "\"address\":\"***\"",
+        "coffee-yirgacheffe", "shop.OrderCreated", "\"federation.source\":\"shop\""})
+    BOOST_TEST(known.find(part) != std::string::npos, part << " is missing in " << known);
+  BOOST_TEST(known.find("Novak") == std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(a_journal_is_neither_overwritten_nor_missed) {
   const temp_dir dir;
   auto missing = run_program("order_fulfilment", with(dir, {"--resume"}));

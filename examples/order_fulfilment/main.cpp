@@ -1,3 +1,4 @@
+#include "analytics.hpp"
 #include "audit.hpp"
 #include "faults.hpp"
 #include "gateway.hpp"
@@ -45,6 +46,7 @@ struct options {
   std::filesystem::path journal = ORDER_BUILD_DIR "/order-fulfilment-journal";
   std::filesystem::path orders = ORDER_SAMPLE_DIR "/orders.jsonl";
   std::filesystem::path catalogue = ORDER_SAMPLE_DIR "/catalogue.json";
+  std::filesystem::path rules = ORDER_SAMPLE_DIR "/federation.json";
   std::size_t first = 100'000;
   std::size_t at_once = 32;
   std::uint64_t kill_at = 0;
@@ -278,6 +280,21 @@ bool report(const order_list& view, const audit& found) {
   return check("orders that differ from the journals", static_cast<std::int64_t>(wrong->size()), 0);
 }
 
+/// Prints what the analytics service got. Whether it is all events of orders, without personal data.
+bool report(analytics& analysts, eventcore::journal& of_shop, const std::vector<PlaceOrder>& orders) {
+  const auto sent = count_order_events(of_shop);
+  const auto there = count_order_events(analysts.journal());
+  const auto personal = analysts.count_personal_data(orders);
+  if (!sent || !there || !personal) {
+    std::cerr << "analytics: " << (!sent ? sent : !there ? there : personal).error().message() << '\n';
+    return false;
+  }
+  std::cout << "analytics\n";
+  const bool all =
+      check("events of orders", static_cast<std::int64_t>(*there), static_cast<std::int64_t>(*sent));
+  return check("names and addresses in its files", static_cast<std::int64_t>(*personal), 0) && all;
+}
+
 int complain(const std::string& what) {
   std::cerr << "order_fulfilment: " << what << '\n';
   return 1;
@@ -300,6 +317,9 @@ int run(const options& opts) {
   auto payments = gateway::open(opts.journal / "gateway", opts.injected, payment_limit + 500ms);
   if (!payments)
     return complain(payments.error().message());
+  auto analysts = analytics::open(opts.journal / "analytics");
+  if (!analysts)
+    return complain(analysts.error().message());
   eventcore::node_options node_options;
   node_options.journal_dir = opts.journal / "shop";
   node_options.journal.service = "shop";
@@ -336,6 +356,10 @@ int run(const options& opts) {
   if (!view)
     return complain(view.error().message());
 
+  const auto hub = analysts->follow(*node, opts.rules);
+  if (!hub)
+    return complain(hub.error().message());
+
   std::cout << (opts.resume ? "going on with " : "beginning ") << orders.size() << " orders, journal "
             << opts.journal.string() << std::endl;
   std::optional<order_view_watch> watch{*view};
@@ -348,8 +372,14 @@ int run(const options& opts) {
   caf::anon_send_exit(actor_of(*client), caf::exit_reason::user_shutdown);
   if (auto shown = view->catch_up(patience); !shown)
     return complain(shown.error().message());
+  const auto head = node->journal().head();
+  if (!head)
+    return complain(head.error().message());
+  if (auto there = hub->reached("analytics", *head, patience); !there)
+    return complain(there.error().message());
   const bool view_is_right = report(*view, *found);
-  return report(*found, orders, catalogue) && view_is_right ? 0 : 1;
+  const bool analytics_are_right = report(*analysts, node->journal(), orders);
+  return report(*found, orders, catalogue) && view_is_right && analytics_are_right ? 0 : 1;
 }
 
 } // namespace
