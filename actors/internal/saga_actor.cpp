@@ -293,7 +293,8 @@ void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
     stats_.compensated += phase == saga_phase::compensated;
     if (phase == saga_phase::stuck) {
       ++stats_.stuck;
-      spdlog::error("saga {}-{} is stuck: a compensation failed for good; an operator must retry or skip it (eventcore sagas)",
+      spdlog::error("saga {}-{} is stuck: a compensation failed for good; an operator must retry or skip it "
+                    "(eventcore sagas)",
                     type_.category, p.id);
     }
   }
