@@ -57,7 +57,9 @@ struct letters_fixture {
     must_pass(s.reached(16, patience));
   }
   void start() {
-    n.emplace(must(node::open({.journal_dir = dir, .journal = {}})));
+    node_options options;
+    options.journal_dir = dir;
+    n.emplace(must(node::open(options)));
     s = must(n->subscribe<fussy>({.name = "fussy", .retries = 0, .on_failure = on_failure::park},
                                  [this] { return std::make_unique<fussy>(broken, handled); }));
   }

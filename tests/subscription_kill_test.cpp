@@ -47,11 +47,17 @@ struct bank_node {
   subscription s;
 
   explicit bank_node(const std::filesystem::path& dir)
-      : n{checked(node::open({.journal_dir = dir, .journal = {}}))}
+      : n{checked(node::open(options_in(dir)))}
       , s{checked(n.subscribe<depositor>({.name = "depositor",
                                           .filter = {{"order"}, {}},
                                           .place = handler_place::scheduler,
                                           .cursor_every = 7}))} {}
+
+  static node_options options_in(const std::filesystem::path& dir) {
+    node_options options;
+    options.journal_dir = dir;
+    return options;
+  }
 
   template <class T>
   static T checked(result<T> r) {

@@ -196,6 +196,21 @@ BOOST_AUTO_TEST_CASE(a_cursor_that_cannot_be_written_is_written_later) {
   BOOST_TEST(stats(s).last_error == "");
 }
 
+BOOST_AUTO_TEST_CASE(a_cursor_without_credit_waits_and_nothing_else_does) {
+  auto s = follow();
+  journal.fail_reserve = [] { return std::optional{make_error(journal_errc::overloaded, "too much waits")}; };
+  happen("a-1", {1});
+  pass(1s);
+  happen("a-1", {2});
+  BOOST_TEST((heard == list{1, 2}));
+  BOOST_TEST((stats(s).state == subscription_state::live));
+  BOOST_TEST(stats(s).last_error == "");
+  BOOST_TEST(cursor() == 0u);
+  journal.fail_reserve = nullptr;
+  pass(200ms);
+  BOOST_TEST(cursor() == 2u);
+}
+
 BOOST_AUTO_TEST_CASE(a_move_whose_outcome_is_not_known_is_found_out) {
   for (auto written : {true, false}) {
     const auto before = cursor();

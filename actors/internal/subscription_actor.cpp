@@ -15,6 +15,8 @@ namespace {
 
 /// Chunks without admitted events are passed over this many at a time, then others have their turn.
 constexpr int reads_in_a_row = 16;
+/// While many write, the cursor has to look for its chance.
+constexpr std::chrono::milliseconds overload_pause{10};
 /// However small they are: where commits are small and far between, a chunk holds few events.
 constexpr std::size_t max_chunks_in_hand = 64;
 const std::string letter_prefix = std::string{dead_letter_category} + '-';
@@ -47,6 +49,8 @@ subscription_actor::subscription_actor(caf::actor_config& config, eventcore::jou
   for (auto& l : lanes_)
     l.index = static_cast<std::size_t>(&l - lanes_.data());
   stats_.name = options_.name;
+  // Here, not when it runs first: the node may end before that.
+  name_.set_actor(caf::actor_cast<caf::actor>(ctrl()));
 }
 
 subscription_actor::~subscription_actor() = default;
@@ -69,7 +73,6 @@ caf::behavior subscription_actor::make_behavior() {
     }
     return caf::make_error(caf::exit_reason::unhandled_exception);
   });
-  name_.set_actor(caf::actor_cast<caf::actor>(ctrl()));
   outcomes_ = std::make_shared<outcome_list>(caf::weak_actor_ptr{ctrl()});
   feed_.emplace(journal_, completed_ + 1, options_.filter, [self = caf::weak_actor_ptr{ctrl()}] {
     if (auto alive = caf::actor_cast<caf::actor>(self))
@@ -93,11 +96,12 @@ caf::behavior subscription_actor::make_behavior() {
         l.at = lane::phase::idle;
         work(l);
       },
-      [this](retry_journal) {
-        journal_pause_.reset();
+      [this](retry_journal retry) {
+        (retry.writing ? writing_ : reading_).waits = false;
+        if (retry.writing)
+          return went_on();
         at_end_ = false;
         read_letters();
-        leave_if_done();
       },
       [this](outcomes_wait) { on_outcomes(); },
       [this](subscription_tick) { tick(); },
@@ -109,8 +113,8 @@ caf::behavior subscription_actor::make_behavior() {
       },
       [this](resume_subscription) {
         stood_still_.reset();
-        journal_backoff_ = {};
-        journal_pause_.reset();
+        reading_ = {};
+        writing_ = {};
         at_end_ = false;
         for (auto& l : lanes_)
           if (l.at == lane::phase::stopped || l.at == lane::phase::pausing) {
@@ -147,7 +151,7 @@ bool subscription_actor::has_room() const {
 
 void subscription_actor::pump() {
   for (int reads = 0; !at_end_; ++reads) {
-    if (create_ || stopping_ || stood_still_ || journal_pause_ || !has_room())
+    if (create_ || stopping_ || stood_still_ || reading_.waits || !has_room())
       return;
     if (reads == reads_in_a_row)
       return send(this, feed_more{});
@@ -160,8 +164,8 @@ void subscription_actor::pump() {
     }
     auto more = feed_->read(chunk->content, options_.chunk);
     if (!more)
-      return journal_failed(more.error());
-    journal_backoff_ = {};
+      return failed(reading_, more.error());
+    reading_ = {};
     at_end_ = !*more;
     deal(std::move(chunk));
   }
@@ -383,13 +387,19 @@ void subscription_actor::stand_still(error why) {
   stood_still_ = std::move(why);
 }
 
-void subscription_actor::journal_failed(const error& why) {
-  journal_backoff_ = std::clamp(journal_backoff_ * 2, options_.backoff, options_.max_backoff);
-  if (!journal_pause_ || journal_pause_->message() != why.message())
+void subscription_actor::failed(trouble& with, const error& why) {
+  with.waits = true;
+  const retry_journal retry{&with == &writing_};
+  if (why.code() == journal_errc::overloaded) {
+    delayed_send(this, std::chrono::microseconds{overload_pause}, retry);
+    return;
+  }
+  with.backoff = std::clamp(with.backoff * 2, options_.backoff, options_.max_backoff);
+  if (!with.why || with.why->message() != why.message())
     spdlog::error("subscription {}: {}; tried again in {} ms", options_.name, why.message(),
-                  journal_backoff_.count());
-  journal_pause_ = why;
-  delayed_send(this, std::chrono::microseconds{journal_backoff_}, retry_journal{});
+                  with.backoff.count());
+  with.why = why;
+  delayed_send(this, std::chrono::microseconds{with.backoff}, retry);
 }
 
 // -- time and end
@@ -447,7 +457,7 @@ subscription_stats subscription_actor::stats() const {
   s.head = std::max(feed_->head(), s.position);
   const bool pausing = std::ranges::any_of(lanes_, [](auto& l) { return l.at == lane::phase::pausing; });
   s.state = stood_still_                                                 ? subscription_state::stopped
-            : journal_pause_ || pausing                                  ? subscription_state::retrying
+            : reading_.why || writing_.why || pausing                    ? subscription_state::retrying
             : at_end_ || s.lag() <= std::uint64_t{options_.chunk.events} ? subscription_state::live
                                                                          : subscription_state::catching_up;
   for (auto& l : lanes_) {
@@ -457,8 +467,9 @@ subscription_stats subscription_actor::stats() const {
     if (l.failure)
       s.last_error = l.failure->message();
   }
-  if (journal_pause_)
-    s.last_error = journal_pause_->message();
+  for (auto* t : {&writing_, &reading_})
+    if (t->why)
+      s.last_error = t->why->message();
   if (stood_still_)
     s.last_error = stood_still_->message();
   return s;

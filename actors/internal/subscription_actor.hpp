@@ -23,8 +23,10 @@ struct retry_lane {
   std::uint64_t number = 0;
 };
 
-/// Subscription to itself: its journal's pause is over.
-struct retry_journal {};
+/// Subscription to itself: the journal can be read, or written, again, perhaps.
+struct retry_journal {
+  bool writing = false;
+};
 
 /// Answered with an empty message, as `await_position` is.
 struct resume_subscription {};
@@ -145,7 +147,13 @@ private:
   void on_breakdown(lane& l, const std::string& why);
   void pause(lane& l, std::chrono::milliseconds time);
   void stand_still(error why);
-  void journal_failed(const error& why);
+  /// What keeps the journal from being read or written.
+  struct trouble {
+    bool waits = false;         ///< until `retry_journal`
+    std::optional<error> why{}; ///< until it works again
+    std::chrono::milliseconds backoff{0};
+  };
+  void failed(trouble& with, const error& why);
 
   // -- commits
   struct in_flight {
@@ -204,8 +212,8 @@ private:
   log_position cursor_; ///< as the journal has it
   bool create_;         ///< it has none yet
   std::optional<in_flight> committing_;
-  std::optional<error> journal_pause_; ///< why; until `retry_journal`
-  std::chrono::milliseconds journal_backoff_{0};
+  trouble reading_;
+  trouble writing_;
   std::optional<error> stood_still_; ///< why
   std::optional<stream_cursor> letters_read_;
   std::map<log_position, stream_version> letters_; ///< to be replayed, with the wishes

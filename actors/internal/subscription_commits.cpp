@@ -49,13 +49,13 @@ log_position subscription_actor::handled_through() const {
 }
 
 bool subscription_actor::may_commit() const {
-  return !committing_ && !journal_pause_ && !create_ &&
+  return !committing_ && !writing_.waits && !create_ &&
          !(stood_still_ && stood_still_->code() == subscription_errc::cursor_moved);
 }
 
 /// Commits what can be committed next, if anything.
 void subscription_actor::settle() {
-  if (create_ && !committing_ && !journal_pause_ && !stood_still_ && !stopping_)
+  if (create_ && !committing_ && !writing_.waits && !stood_still_ && !stopping_)
     return create_cursor();
   for (auto& l : lanes_) {
     if (!may_commit() || stopping_)
@@ -127,7 +127,7 @@ void subscription_actor::react(lane& l) {
     auto replayed = journal_.load_cursor(what.move.name);
     if (!replayed) {
       l.answer = answer;
-      return journal_failed(replayed.error());
+      return failed(reading_, replayed.error());
     }
     if (*replayed >= *wish)
       return resolve(l);
@@ -163,7 +163,7 @@ void subscription_actor::react(lane& l) {
 void subscription_actor::submit(commit c, in_flight what) {
   auto credit = journal_.reserve();
   if (!credit)
-    return journal_failed(credit.error());
+    return failed(writing_, credit.error());
   committing_ = std::move(what);
   journal_.submit(std::move(c), *std::move(credit), outcomes_, ++numbers_);
 }
@@ -185,10 +185,10 @@ void subscription_actor::on_outcomes() {
       continue;
     }
     if (outcome.why && !(outcome.why->code() == journal_errc::outcome_unknown && is_done(what))) {
-      journal_failed(*outcome.why);
+      failed(writing_, *outcome.why);
       continue;
     }
-    journal_backoff_ = {};
+    writing_ = {};
     if (std::exchange(create_, false))
       cursor_ = completed_;
     else if (what.move.name == cursor_name_)
@@ -264,7 +264,7 @@ error subscription_actor::cursor_moved() const {
 void subscription_actor::read_letters() {
   event_page page;
   if (auto done = journal_.read_stream(*letters_read_, page, options_.chunk); !done)
-    return journal_failed(done.error());
+    return failed(reading_, done.error());
   for (auto& event : page) {
     DeadLetterReplayWanted wish;
     DeadLetterReplayed replayed;
@@ -284,7 +284,7 @@ void subscription_actor::read_letters() {
 
 /// Gives the next letter to the lane of its stream, if that has nothing in hand.
 void subscription_actor::start_letter() {
-  if (letter_in_hand_ || letters_.empty() || create_ || stopping_ || stood_still_ || journal_pause_)
+  if (letter_in_hand_ || letters_.empty() || create_ || stopping_ || stood_still_ || reading_.waits)
     return;
   const auto [position, wish] = *letters_.begin();
   auto chunk = std::make_shared<chunk_in_hand>();

@@ -50,8 +50,7 @@ eventcore::result<std::vector<std::string>> differences(const order_list& view, 
       found.push_back(id + " is shown and was not created");
     else if ((line.payment() == OrderLine::COMPLETED) != (trail->second.count("PaymentTaken") > 0))
       found.push_back(id + " is shown with another payment");
-    else if ((line.shipping() == OrderLine::DISPATCHED) !=
-             (trail->second.count("ShippingScheduled") > 0))
+    else if ((line.shipping() == OrderLine::DISPATCHED) != (trail->second.count("ShippingScheduled") > 0))
       found.push_back(id + " is shown with another shipment");
   });
   if (!read)

@@ -508,6 +508,9 @@ std::optional<error> commit_writer::end_transaction() {
   if (!committed) {
     tail_.discard();
     forget();
+    // What was found on disk nevertheless can be read from now on.
+    if (auto head = store_.head(); head > head_before_)
+      tail_followers_.notify(head);
     return committed.error();
   }
   tail_.publish();

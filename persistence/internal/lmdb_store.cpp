@@ -157,7 +157,8 @@ result<void> lmdb_store::commit() {
 
 /// After a failed commit neither the map nor the kernel's view of the file is to be trusted.
 error lmdb_store::recover(int code) {
-  auto before = head_ - appended_.size();
+  const auto before = head_ - appended_.size();
+  head_ = before; // unless more is found on disk
   auto why = "the journal could not commit to " + env_.dir().string() + " (" + mdb_strerror(code) + ")";
   stale_ = true;
   if (auto opened = env_.reopen(); !opened)
