@@ -23,10 +23,11 @@ struct projection_options {
   /// its start on; if one is taken away, the view is rebuilt.
   std::vector<std::shared_ptr<event_source>> sources;
   view_options view;
-  /// Bounds of one transaction, which is synced once: events, and bytes of their payloads. Each source may exceed them by as
-  /// much once more, and by one event.
+  /// Bounds of one transaction, which is synced once: events, bytes of their payloads, and bytes of memory that their changes take.
+  /// Each source has one page of the log, of at most 4,096 events and 1 MiB, before the bounds are looked at again.
   std::size_t max_batch_events = 65'536;
   std::size_t max_batch_bytes = 32u << 20;
+  std::size_t max_batch_memory = 64u << 20;
   /// What failed is tried again after this time, doubled each time, at most `max_backoff`.
   std::chrono::milliseconds backoff{200};
   std::chrono::milliseconds max_backoff{30'000};

@@ -8,6 +8,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace eventcore {
@@ -19,6 +20,8 @@ using internal::view_env;
 
 namespace {
 
+/// Larger ones do not share a page with others.
+constexpr std::size_t large_value = 1'500;
 constexpr std::uint64_t transactions_between_reader_checks = 1'024;
 
 std::string place(const view_env& env, std::size_t table, std::string_view key) {
@@ -219,13 +222,22 @@ void view_store::close() {
 
 // -- transaction -------------------------------------------------------------------------------------------------
 
+view_store::transaction::transaction(view_store::impl& store, MDB_txn* txn)
+    : store_{&store}
+    , txn_{txn}
+    , changes_(store.env->form().tables.size()) {}
+
 view_store::transaction::transaction(transaction&& other) noexcept
     : store_{other.store_}
-    , txn_{std::exchange(other.txn_, nullptr)} {}
+    , txn_{std::exchange(other.txn_, nullptr)}
+    , changes_{std::move(other.changes_)}
+    , large_values_{other.large_values_} {}
 
 view_store::transaction& view_store::transaction::operator=(transaction&& other) noexcept {
   std::swap(store_, other.store_);
   std::swap(txn_, other.txn_);
+  std::swap(changes_, other.changes_);
+  std::swap(large_values_, other.large_values_);
   return *this;
 }
 
@@ -253,6 +265,9 @@ result<void> view_store::transaction::put(std::size_t table, std::string_view ke
                                                    " takes " + std::to_string(value.size()) +
                                                    " bytes; a value takes " + std::to_string(max_view_value) +
                                                    " at most");
+  ++changes_[table];
+  if (value.size() > large_value)
+    large_values_ += value.size();
   // As `seal` does, without a copy.
   const auto checksum = XXH3_64bits(value.data(), value.size());
   auto k = to_val(key);
@@ -269,6 +284,7 @@ result<bool> view_store::transaction::erase(std::size_t table, std::string_view 
   if (auto good = check_key(env, table, key); !good)
     return good.error();
   auto k = to_val(key);
+  ++changes_[table];
   auto code = mdb_del(txn_, env.rows(table), &k, nullptr);
   if (code != 0 && code != MDB_NOTFOUND)
     return env.failed(code, "cannot erase " + place(env, table, key));
@@ -288,6 +304,18 @@ result<void> view_store::transaction::put_cursor(const view_cursor& cursor) {
   if (auto code = mdb_put(txn_, env.cursors(), &key, &value, 0))
     return env.failed(code, "cannot write the cursor of source " + internal::quoted(cursor.source));
   return {};
+}
+
+std::size_t view_store::transaction::memory() const {
+  auto bytes = large_values_;
+  for (std::size_t table = 0; table != changes_.size(); ++table) {
+    // A change copies a page of each level of the tree, at most, and all together copy each page once.
+    MDB_stat tree{};
+    if (changes_[table] > 0 && mdb_stat(txn_, store_->env->rows(table), &tree) == 0)
+      bytes += std::min(changes_[table] * tree.ms_depth, tree.ms_leaf_pages + tree.ms_branch_pages) *
+               tree.ms_psize;
+  }
+  return bytes;
 }
 
 result<void> view_store::transaction::set_live() {

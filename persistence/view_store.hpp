@@ -134,18 +134,21 @@ public:
   /// From now on the view serves.
   result<void> set_live();
 
+  /// About how many bytes of memory the changes so far take at most, until they are committed.
+  std::size_t memory() const;
+
   /// Makes the changes durable with one sync, then visible. After an error they may have happened or not: the environment was
   /// opened again, and the cursors say which.
   result<void> commit();
 
 private:
   friend class view_store;
-  transaction(view_store::impl& store, MDB_txn* txn) noexcept
-      : store_{&store}
-      , txn_{txn} {}
+  transaction(view_store::impl& store, MDB_txn* txn);
 
   view_store::impl* store_ = nullptr;
   MDB_txn* txn_ = nullptr;
+  std::vector<std::size_t> changes_; ///< by table
+  std::size_t large_values_ = 0;     ///< bytes of those that have pages of their own
 };
 
 } // namespace eventcore

@@ -4,6 +4,9 @@
 #include <lmdb.h>
 
 #include <fstream>
+#include <iostream>
+
+#include <sys/mount.h>
 
 using namespace eventcore;
 using namespace eventcore::test;
@@ -273,6 +276,57 @@ BOOST_AUTO_TEST_CASE(a_full_disk_stands_still_until_there_is_room) {
   p = open();
   settle(p);
   BOOST_TEST(by_text(p, "t") == "2:3");
+}
+
+BOOST_AUTO_TEST_CASE(a_disk_without_room_tears_nothing) {
+  const auto disk = dir.path() / "disk";
+  std::filesystem::create_directory(disk);
+  if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=8m") != 0) {
+    BOOST_TEST_MESSAGE("SKIPPED: a small file system can be mounted by root only");
+    std::cerr
+        << "SKIPPED a_disk_without_room_tears_nothing: a small file system can be mounted by root only\n";
+    return;
+  }
+  struct unmount {
+    projection_world& world;
+    std::filesystem::path disk;
+    ~unmount() {
+      world.close();
+      ::umount(disk.c_str());
+    }
+  } later{*this, disk};
+  std::ofstream{disk / "ballast"} << std::string(6u << 20, 'b');
+  for (int i = 0; i < 3'000; ++i)
+    source(i % 2).append("x-" + std::to_string(i), {happened(i, std::string(450, 'a') + std::to_string(i))});
+  options.folder = disk / "view";
+  options.view.reserve_disk_bytes = 0;
+  options.max_batch_events = 20;
+  auto p = open();
+  const auto whole = [&] {
+    const auto stats = p.stats();
+    return fold_of({{sources[0].get(), source(0).journal.get()}, {sources[1].get(), source(1).journal.get()}},
+                   {stats.live.sources[0].position, stats.live.sources[1].position});
+  };
+  settle(p);
+  BOOST_REQUIRE(p.stats().live.failure);
+  // LMDB calls a write that was cut short an I/O error.
+  BOOST_TEST((p.stats().live.failure->code() == journal_errc::disk_full ||
+              p.stats().live.failure->code() == journal_errc::io_error),
+             p.stats().live.failure->message());
+  BOOST_TEST(p.stats().live.events > 0u);
+  BOOST_TEST(p.stats().live.sources[0].lag() > 0u);
+  BOOST_TEST((rows_of(p) == whole()));
+  for (int i = 0; i < 5; ++i) {
+    now += 30s;
+    settle(p);
+    BOOST_TEST((rows_of(p) == whole()));
+  }
+  std::filesystem::remove(disk / "ballast");
+  now += 30s;
+  settle(p);
+  BOOST_TEST(!p.stats().live.failure);
+  BOOST_TEST(p.stats().live.sources[0].lag() + p.stats().live.sources[1].lag() == 0u);
+  BOOST_TEST((rows_of(p) == whole()));
 }
 
 BOOST_AUTO_TEST_CASE(a_damaged_or_missing_view_is_built_anew) {

@@ -233,6 +233,24 @@ BOOST_AUTO_TEST_CASE(readers_see_one_state_while_rows_change) {
   BOOST_TEST(backward == 0, "a reader saw a state that was not committed yet");
 }
 
+BOOST_AUTO_TEST_CASE(a_transaction_knows_about_how_much_memory_it_takes) {
+  {
+    auto changes = must(view->begin());
+    BOOST_TEST(changes.memory() == 0u);
+    for (int i = 0; i < 10'000; ++i)
+      must_pass(changes.put(0, "key" + std::to_string(i), std::string(200, 'x')));
+    BOOST_TEST(changes.memory() > 2'000'000u);
+    BOOST_TEST(changes.memory() < 6'000'000u);
+    must_pass(changes.commit());
+  }
+  auto changes = must(view->begin());
+  for (int n = 0; n < 20; ++n)
+    must_pass(changes.put(0, "key17", "y"));
+  BOOST_TEST(changes.memory() < 500'000u, "the same page again and again");
+  must_pass(changes.put(0, "large", std::string(1'000'000, 'z')));
+  BOOST_TEST(changes.memory() > 1'000'000u);
+}
+
 BOOST_AUTO_TEST_CASE(a_closed_view_says_so) {
   put({{"a", "1"}});
   view->close();

@@ -122,6 +122,7 @@ bool projection_build::run(steady now, std::chrono::nanoseconds longest) {
   const auto start = std::chrono::steady_clock::now();
   const auto full = [&] {
     return batch_events_ >= options_.max_batch_events || batch_bytes_ >= options_.max_batch_bytes ||
+           (open_ && open_->memory() >= options_.max_batch_memory) ||
            std::chrono::steady_clock::now() - start >= longest;
   };
   for (auto& s : sources_)

@@ -1,0 +1,19 @@
+// expect: eventcore: the projection has no static constexpr std::string_view name
+// expect: <totals>
+
+#include <eventcore/actors/projection_host.hpp>
+
+#include "bank.pb.h"
+
+#include <string_view>
+
+struct totals : eventcore::projection<totals> {
+  struct rows : eventcore::view<std::string, bank::Balance> {
+    static constexpr std::string_view name = "rows";
+  };
+  using views = eventcore::views<rows>;
+  using events = eventcore::events<bank::Deposited>;
+  static void apply(views& v, const bank::Deposited&) { v.put<rows>("all", bank::Balance{}); }
+};
+
+const auto& table = eventcore::projection_type_of<totals>();

@@ -1,0 +1,21 @@
+// expect: eventcore: the projection has no using views = eventcore::views<...>
+// expect: <totals>
+
+#include <eventcore/actors/projection_host.hpp>
+
+#include "bank.pb.h"
+
+#include <string_view>
+
+struct totals : eventcore::projection<totals> {
+  static constexpr std::string_view name = "totals";
+  struct rows : eventcore::view<std::string, bank::Balance> {
+    static constexpr std::string_view name = "rows";
+  };
+  using events = eventcore::events<bank::Deposited>;
+  static void apply(eventcore::views<rows>& v, const bank::Deposited&) {
+    v.put<rows>("all", bank::Balance{});
+  }
+};
+
+const auto& table = eventcore::projection_type_of<totals>();

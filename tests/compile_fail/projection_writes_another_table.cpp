@@ -1,0 +1,24 @@
+// expect: eventcore: this table is none of the projection's views<...>
+// expect: foreign
+
+#include <eventcore/actors/projection_host.hpp>
+
+#include "bank.pb.h"
+
+#include <string_view>
+
+struct foreign : eventcore::view<std::string, bank::Balance> {
+  static constexpr std::string_view name = "foreign";
+};
+
+struct totals : eventcore::projection<totals> {
+  static constexpr std::string_view name = "totals";
+  struct rows : eventcore::view<std::string, bank::Balance> {
+    static constexpr std::string_view name = "rows";
+  };
+  using views = eventcore::views<rows>;
+  using events = eventcore::events<bank::Deposited>;
+  static void apply(views& v, const bank::Deposited&) { v.put<foreign>("all", bank::Balance{}); }
+};
+
+const auto& table = eventcore::projection_type_of<totals>();
