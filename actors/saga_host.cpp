@@ -47,30 +47,30 @@ result<saga_phase> phase_in(const result<caf::message>& answer) {
 
 std::string_view to_string(saga_phase phase) noexcept {
   switch (phase) {
-    case saga_phase::not_started:
-      return "not started";
-    case saga_phase::running:
-      return "running";
-    case saga_phase::compensating:
-      return "compensating";
-    case saga_phase::stuck:
-      return "stuck";
-    case saga_phase::completed:
-      return "completed";
-    case saga_phase::compensated:
-      return "compensated";
+  case saga_phase::not_started:
+    return "not started";
+  case saga_phase::running:
+    return "running";
+  case saga_phase::compensating:
+    return "compensating";
+  case saga_phase::stuck:
+    return "stuck";
+  case saga_phase::completed:
+    return "completed";
+  case saga_phase::compensated:
+    return "compensated";
   }
   return "unknown";
 }
 
 std::string_view to_string(saga_action action) noexcept {
   switch (action) {
-    case saga_action::retry:
-      return "retry";
-    case saga_action::skip:
-      return "skip";
-    case saga_action::abort:
-      return "abort";
+  case saga_action::retry:
+    return "retry";
+  case saga_action::skip:
+    return "skip";
+  case saga_action::abort:
+    return "abort";
   }
   return "unknown";
 }
@@ -193,10 +193,10 @@ result<std::pair<SagaProgress, stream_version>> fold_saga(journal_reader& journa
           continue;
       } catch (const std::exception&) {
       }
-      return make_error(entity_errc::recovery_failed,
-                        "stream " + stream.str() + " is no saga's: event " + std::to_string(event.version) +
-                            " at position " + std::to_string(event.position) + " of type " + event.type +
-                            " cannot be applied");
+      return make_error(entity_errc::recovery_failed, "stream " + stream.str() + " is no saga's: event " +
+                                                          std::to_string(event.version) + " at position " +
+                                                          std::to_string(event.position) + " of type " +
+                                                          event.type + " cannot be applied");
     }
   }
 }

@@ -98,10 +98,10 @@ struct subscription_stats {
   std::uint64_t parked = 0;
   std::uint64_t replayed = 0;       ///< dead letters, with success
   std::uint64_t replays_failed = 0; ///< they stay parked
-  std::uint64_t rejected = 0; ///< commands of reactions that a decider said no to
-  std::uint64_t restarts = 0; ///< of workers
-  bool stalled = false;       ///< a handler has not returned for `handler_limit`
-  std::string last_error;     ///< empty once the subscription went on
+  std::uint64_t rejected = 0;       ///< commands of reactions that a decider said no to
+  std::uint64_t restarts = 0;       ///< of workers
+  bool stalled = false;             ///< a handler has not returned for `handler_limit`
+  std::string last_error;           ///< empty once the subscription went on
 };
 
 /// A handle of a running subscription: a durable, named reader of the log. Cheap to copy; empty when default made.

@@ -13,10 +13,6 @@ namespace eventcore {
 
 namespace {
 
-std::string subscription_name(std::string_view target) {
-  return "federation/" + std::string{target};
-}
-
 /// The targets that get events of `service`.
 std::set<std::string> targets_of(const federation_rules& rules, const std::string& service) {
   std::set<std::string> names;
@@ -85,7 +81,7 @@ result<federation_hub> federation_hub::start(node& source, publisher published, 
     auto progress = std::make_shared<internal::federation_progress>();
     progress->change([&](auto& s) { s.target = target; });
     subscription_options how;
-    how.name = subscription_name(target);
+    how.name = internal::federation_subscription(target);
     how.filter.categories = categories;
     how.retries = options.retries;
     how.backoff = options.backoff;
@@ -130,6 +126,12 @@ result<void> federation_hub::reached(std::string_view target, log_position posit
                                      std::chrono::nanoseconds within) const {
   const auto way = impl_->find(target);
   return way ? (*way)->feed.reached(position, within) : way.error();
+}
+
+result<std::size_t> federation_hub::replay_dead_letters(std::string_view target,
+                                                        std::optional<log_position> position) const {
+  const auto way = impl_->find(target);
+  return way ? (*way)->feed.replay_dead_letters(position) : way.error();
 }
 
 result<void> federation_hub::stop(std::chrono::nanoseconds within) const {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -64,6 +65,11 @@ public:
 
   /// Waits until `target` has all up to `position`, or has it parked. Errors: `unknown_target`, `outcome_unknown`.
   result<void> reached(std::string_view target, log_position position, std::chrono::nanoseconds within) const;
+
+  /// Tries parked events of a target again, or one; see `subscription::replay_dead_letters`. An event that comes late stands behind
+  /// the later ones of its stream. Error: `unknown_target`; those of the journal.
+  result<std::size_t> replay_dead_letters(std::string_view target,
+                                          std::optional<log_position> position = {}) const;
 
   /// Ends the deliveries. They go on where they were when a hub is started again.
   result<void> stop(std::chrono::nanoseconds within) const;

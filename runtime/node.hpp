@@ -23,11 +23,11 @@ namespace eventcore {
 /// What a node is made of.
 struct node_options {
   /// Of the node; empty: the program's name. It is the service's id where nothing else says one.
-  std::string name;
+  std::string name{};
   std::filesystem::path journal_dir = "data";
   /// `journal.service` and `journal.categories` say which service runs here and which categories of streams it owns: a
   /// command that would append to any other is answered `not_owned` (spec 1).
-  lmdb_options journal;
+  lmdb_options journal{};
   /// Threads of the actor scheduler; 0: one for each core.
   std::size_t threads = 0;
   /// Messages an actor may take before it must let others run.

@@ -163,16 +163,17 @@ BOOST_FIXTURE_TEST_CASE(a_target_that_is_away_gets_all_when_it_is_back_and_other
 }
 
 BOOST_FIXTURE_TEST_CASE(an_event_that_fails_is_parked_for_its_target_alone, bank_and_others) {
+  std::atomic<bool> mended{false};
   federation_options options;
-  options.transformations.add("thousandth", [](event_draft& draft) -> result<void> {
-    if (draft.event().position() % 100 == 0)
+  options.transformations.add("hundredth", [&](event_draft& draft) -> result<void> {
+    if (!mended && draft.event().position() % 100 == 0)
       throw std::runtime_error{"one of many"};
     return {};
   });
   append(500);
   const auto hub =
       must(start(must(federation_rules::create(
-                     {{"", "bank", "*", {"left"}, "thousandth"}, {"", "bank", "*", {"right"}, ""}})),
+                     {{"", "bank", "*", {"left"}, "hundredth"}, {"", "bank", "*", {"right"}, ""}})),
                  {{"left", make_journal_target(*left)}, {"right", make_journal_target(*right)}}, options));
   must_pass(hub.reached("left", 500, patience));
   must_pass(hub.reached("right", 500, patience));
@@ -184,6 +185,14 @@ BOOST_FIXTURE_TEST_CASE(an_event_that_fails_is_parked_for_its_target_alone, bank
   const auto parked = read_stream(bank->journal(), sid("deadletter-federation/left"));
   BOOST_TEST(parked.size() == 5u);
   BOOST_TEST(read_stream(bank->journal(), sid("deadletter-federation/right")).empty());
+
+  mended = true;
+  BOOST_TEST(must(hub.replay_dead_letters("left")) == 5u);
+  while (must(hub.stats("left", patience)).subscription.replayed < 5)
+    std::this_thread::yield();
+  auto all = positions_in(*left);
+  std::ranges::sort(all);
+  BOOST_TEST((all == first(500)));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_stopped_hub_goes_on_where_it_was, bank_and_others) {

@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <future>
+
 using namespace eventcore::test;
 
 namespace {
@@ -35,6 +37,25 @@ std::string audit_of(const program_result& run) {
   return at == std::string::npos ? "no audit" : run.out.substr(at);
 }
 
+/// What became of a run that was killed at an event of the journal, and of the one that went on.
+struct killed_run {
+  bool killed;
+  program_result end;
+};
+
+killed_run kill_and_resume(const scenario& s, const std::string& seed, int event) {
+  const auto journal = "killed" + std::to_string(event);
+  auto run = s.run(journal, {"--seed", seed, "--kill-at", std::to_string(event)});
+  const auto killed = run.exit_code == 128 + 9;
+  if (killed)
+    run = s.run(journal, {"--seed", seed, "--resume"});
+  std::filesystem::remove_all(s.dir.path() / journal);
+  return {killed, std::move(run)};
+}
+
+/// Runs wait for the disk and for each other more than they work.
+constexpr int at_once = 6;
+
 } // namespace
 
 // The program's own checks hold money, units, the order of compensations and each effect to the orders.
@@ -50,18 +71,21 @@ BOOST_AUTO_TEST_CASE(a_run_killed_at_any_event_ends_as_if_it_had_not_been) {
   }
   BOOST_REQUIRE_MESSAGE(whole.printed("1 completed, 1 compensated"), whole.out);
   int kills = 0;
-  for (bool killed = true; killed; ++kills) {
+  for (auto all_killed = true; all_killed;) {
     BOOST_REQUIRE(kills < 200);
-    const auto journal = "killed" + std::to_string(kills + 1);
-    auto run = s.run(journal, {"--seed", seed, "--kill-at", std::to_string(kills + 1)});
-    killed = run.exit_code == 128 + 9;
-    if (killed)
-      run = s.run(journal, {"--seed", seed, "--resume"});
-    BOOST_TEST_CONTEXT("killed at event " << kills + 1) {
-      BOOST_TEST(run.exit_code == 0, run.out << run.err);
-      BOOST_TEST(audit_of(run) == audit_of(whole));
+    std::vector<std::future<killed_run>> runs;
+    for (int i = 1; i <= at_once; ++i)
+      runs.push_back(std::async(std::launch::async, kill_and_resume, std::cref(s), seed, kills + i));
+    for (auto& run : runs) {
+      const auto [killed, end] = run.get();
+      kills += killed;
+      all_killed = all_killed && killed;
+      BOOST_TEST_CONTEXT("killed at event " << kills) {
+        BOOST_TEST(end.exit_code == 0, end.out << end.err);
+        BOOST_TEST(audit_of(end) == audit_of(whole));
+      }
     }
-    std::filesystem::remove_all(s.dir.path() / journal);
   }
   BOOST_TEST(kills > 30);
+  BOOST_TEST_MESSAGE(kills << " events");
 }

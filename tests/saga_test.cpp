@@ -406,7 +406,8 @@ BOOST_AUTO_TEST_CASE(a_start_with_a_key_and_a_time_of_the_callers_is_a_start_lik
   settle();
   BOOST_TEST((again.answer().get_as<saga_phase>(0) == saga_phase::running));
   BOOST_TEST(seen.size() == 1);
-  BOOST_TEST(types("trip-1") == (text_list{"SagaStarted", "SagaStepRequested"}), boost::test_tools::per_element());
+  BOOST_TEST(types("trip-1") == (text_list{"SagaStarted", "SagaStepRequested"}),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -557,8 +558,7 @@ BOOST_AUTO_TEST_CASE(a_wrong_definition_is_refused_when_it_is_registered_with_al
 BOOST_AUTO_TEST_CASE(a_saga_whose_requests_nobody_takes_does_not_start) {
   saga_world world{"flight"};
   BOOST_CHECK_EXCEPTION(world.start_sagas<trip>(), std::logic_error, [](auto& e) {
-    return std::string{e.what()}.find("to hotel (step hotel), car (step car);") !=
-           std::string::npos;
+    return std::string{e.what()}.find("to hotel (step hotel), car (step car);") != std::string::npos;
   });
   BOOST_CHECK_EXCEPTION(world.start_sagas<undone_by_nobody>(), std::logic_error, [](auto& e) {
     return std::string{e.what()}.find("to nobody (step a);") != std::string::npos;

@@ -15,6 +15,7 @@ constexpr std::size_t max_key_size = 255;
 constexpr std::uint32_t many_refusals = 99'999;
 constexpr std::chrono::seconds shortest_pause{1};
 constexpr std::chrono::seconds longest_pause{30};
+constexpr std::chrono::seconds look_every{10};
 
 /// An answer that comes after its time limit still confirms a step that is being tried again, if it is not later than this.
 constexpr std::chrono::seconds patience{60};
@@ -70,6 +71,12 @@ caf::behavior saga_actor::make_behavior() {
       },
       [this](wake_more) { wake_unfinished(); },
       [this](forget_late) { on_forget_late(); },
+      [this](look_at_waiting) {
+        looking_ = false;
+        for (auto i = waiting_.begin(); i != waiting_.end(); i = waiting_.equal_range(i->first).second)
+          ask_saga({purpose::look, i->first, {}}, std::make_unique<InspectSaga>());
+        look_later();
+      },
       [this](resume_lost) {
         for (auto& id : std::exchange(lost_, {}))
           to_wake_.push_back(id);
@@ -252,7 +259,10 @@ void saga_actor::on_response(pending p, caf::message content) {
   if (const auto* orders = dynamic_cast<SagaOrders*>(reply.get())) {
     on_orders(p, *orders);
   } else if (const auto* saga = dynamic_cast<SagaProgress*>(reply.get())) {
-    if (p.what == purpose::inspect) {
+    if (p.what == purpose::look) {
+      if (is_final(saga->phase()) || saga->phase() == SagaProgress::STUCK)
+        tell_waiting(p.id, to_phase(saga->phase()));
+    } else if (p.what == purpose::inspect) {
       p.to.deliver(ctrl(), make_reply_message(std::move(reply)), context());
     } else if (saga->phase() == SagaProgress::NOT_STARTED) {
       refuse(std::move(p.to),
@@ -262,6 +272,7 @@ void saga_actor::on_response(pending p, caf::message content) {
     } else {
       waiting_.emplace(p.id, waiting{std::move(p.to), p.until});
       forget_at(p.until);
+      look_later();
     }
   } else {
     on_saga_failed(p, std::move(content));
@@ -273,7 +284,7 @@ void saga_actor::on_saga_failed(pending& p, caf::message content) {
                  ? from_caf_error(content.get_as<caf::error>(0))
                  : make_error(entity_errc::unexpected_reply, "its answer is " + describe(content));
   // What was told may not be recorded, and what was recorded may not be sent. A timer that is not gone fires again.
-  auto is_read = p.what == purpose::inspect || p.what == purpose::await;
+  auto is_read = p.what == purpose::inspect || p.what == purpose::await || p.what == purpose::look;
   auto is_told = p.what == purpose::answered || p.what == purpose::resume;
   if (!is_read && (is_told || why.code() == entity_errc::outcome_unknown))
     resume_later(p.id);
@@ -293,7 +304,8 @@ void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
     stats_.compensated += phase == saga_phase::compensated;
     if (phase == saga_phase::stuck) {
       ++stats_.stuck;
-      spdlog::error("saga {}-{} is stuck: a compensation failed for good; an operator must retry or skip it (eventcore sagas)",
+      spdlog::error("saga {}-{} is stuck: a compensation failed for good; an operator must retry or skip it "
+                    "(eventcore sagas)",
                     type_.category, p.id);
     }
   }
@@ -303,12 +315,20 @@ void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
     known_.insert(p.id);
   if (p.to.is_request())
     p.to.deliver(ctrl(), caf::make_message(phase), context());
-  if (is_final(orders.phase()) || phase == saga_phase::stuck) {
-    auto [first, last] = waiting_.equal_range(p.id);
-    for (auto i = first; i != last; ++i)
-      i->second.to.deliver(ctrl(), caf::make_message(phase), context());
-    waiting_.erase(first, last);
-  }
+  if (is_final(orders.phase()) || phase == saga_phase::stuck)
+    tell_waiting(p.id, phase);
+}
+
+void saga_actor::tell_waiting(const std::string& id, saga_phase phase) {
+  auto [first, last] = waiting_.equal_range(id);
+  for (auto i = first; i != last; ++i)
+    i->second.to.deliver(ctrl(), caf::make_message(phase), context());
+  waiting_.erase(first, last);
+}
+
+void saga_actor::look_later() {
+  if (!waiting_.empty() && !std::exchange(looking_, true))
+    delayed_send(this, look_every, look_at_waiting{});
 }
 
 void saga_actor::send_request(const std::string& id, const SagaOrders::Order& order) {

@@ -24,6 +24,9 @@ struct get_saga {
   std::string id;
 };
 
+/// Saga actor to itself: sagas whose end is waited for may have ended by another writer's events, of which nobody tells.
+struct look_at_waiting {};
+
 /// Saga actor to itself: read more of the unfinished sagas.
 struct wake_more {};
 
@@ -38,6 +41,7 @@ struct forget_late {};
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::saga_stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::saga_order)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_saga)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::look_at_waiting)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::wake_more)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::resume_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::forget_late)
@@ -63,7 +67,17 @@ protected:
 
 private:
   using steady = caf::actor_clock::time_point;
-  enum class purpose : std::uint8_t { start, wake, resume, order, inspect, answered, await, participant };
+  enum class purpose : std::uint8_t {
+    start,
+    wake,
+    resume,
+    order,
+    inspect,
+    answered,
+    await,
+    look,
+    participant
+  };
 
   struct pending {
     purpose what;
@@ -85,6 +99,9 @@ private:
   void ask_saga(pending p, std::unique_ptr<google::protobuf::Message> command, command_context context = {});
   void on_response(pending p, caf::message content);
   void on_saga_failed(pending& p, caf::message content);
+  /// To all that wait for the end of a saga.
+  void tell_waiting(const std::string& id, saga_phase phase);
+  void look_later();
   void on_orders(pending& p, const SagaOrders& orders);
   void send_request(const std::string& id, const SagaOrders::Order& order);
   void on_participant(pending& p, caf::message content);
@@ -116,6 +133,7 @@ private:
   std::size_t starting_ = 0;
   saga_stats stats_;
   log_limiter warnings_;
+  bool looking_ = false; ///< `look_at_waiting` is on its way
   bool stopping_ = false;
 };
 

@@ -50,6 +50,8 @@ subscription_actor::subscription_actor(caf::actor_config& config, eventcore::jou
   for (auto& l : lanes_)
     l.index = static_cast<std::size_t>(&l - lanes_.data());
   stats_.name = options_.name;
+  // Here, not when it runs first: the node may end before that.
+  name_.set_actor(caf::actor_cast<caf::actor>(ctrl()));
 }
 
 subscription_actor::~subscription_actor() = default;
@@ -72,7 +74,6 @@ caf::behavior subscription_actor::make_behavior() {
     }
     return caf::make_error(caf::exit_reason::unhandled_exception);
   });
-  name_.set_actor(caf::actor_cast<caf::actor>(ctrl()));
   outcomes_ = std::make_shared<outcome_list>(caf::weak_actor_ptr{ctrl()});
   feed_.emplace(journal_, completed_ + 1, options_.filter, [self = caf::weak_actor_ptr{ctrl()}] {
     if (auto alive = caf::actor_cast<caf::actor>(self))

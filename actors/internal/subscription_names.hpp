@@ -24,9 +24,14 @@ public:
     auto i = running_.find(name);
     return i == running_.end() ? caf::actor{} : i->second;
   }
+  /// Those that have an actor: not those that are being started.
   std::vector<std::pair<std::string, caf::actor>> all() const {
     std::lock_guard guard{mutex_};
-    return {running_.begin(), running_.end()};
+    std::vector<std::pair<std::string, caf::actor>> found;
+    for (auto& entry : running_)
+      if (entry.second)
+        found.push_back(entry);
+    return found;
   }
 
 private:

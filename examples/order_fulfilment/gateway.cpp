@@ -22,6 +22,7 @@ struct gateway::impl {
       : node{std::move(opened)}
       , injected{which}
       , late{answers_late_by} {
+    server.set_tcp_nodelay(true); // head and body are written one after the other
     server.new_task_queue = [] { return new httplib::ThreadPool(32); };
     server.Post("/payments", [this](auto& request, auto& response) { take(request, response); });
     server.Delete(R"(/payments/([A-Za-z0-9_.-]+))", [this](auto& request, auto& response) {

@@ -4,6 +4,7 @@
 #include "inventory.hpp"
 #include "order_file.hpp"
 #include "order_saga.hpp"
+#include "order_view.hpp"
 #include "payment_client.hpp"
 #include "shipping.hpp"
 
@@ -12,6 +13,7 @@
 #include <eventcore/runtime/node.hpp>
 
 #include <CLI/CLI.hpp>
+#include <caf/send.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -22,6 +24,7 @@
 #include <iostream>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <thread>
 #include <vector>
@@ -136,6 +139,35 @@ std::string fulfil(const eventcore::saga_host<order_saga>& sagas, const std::vec
   return failure;
 }
 
+/// Kills this process when the two journals have so many events.
+class killer {
+public:
+  killer(std::uint64_t events, eventcore::journal& shop, eventcore::journal& gateway)
+      : events_{events}
+      , shop_head_{head_of(shop)}
+      , gateway_head_{head_of(gateway)}
+      , of_shop_{follow(shop, shop_head_)}
+      , of_gateway_{follow(gateway, gateway_head_)} {}
+
+private:
+  static eventcore::log_position head_of(eventcore::journal& journal) {
+    const auto head = journal.head();
+    return head ? *head : 0;
+  }
+  eventcore::tail_subscription follow(eventcore::journal& journal,
+                                      std::atomic<eventcore::log_position>& head) {
+    return journal.follow_tail([&](eventcore::log_position now) {
+      head = now;
+      if (shop_head_ + gateway_head_ >= events_)
+        ::kill(::getpid(), SIGKILL);
+    });
+  }
+
+  std::uint64_t events_;
+  std::atomic<eventcore::log_position> shop_head_, gateway_head_;
+  eventcore::tail_subscription of_shop_, of_gateway_;
+};
+
 void line(std::string_view what, const auto& value) {
   std::cout << "  " << std::left << std::setw(48) << what << std::right << std::setw(14) << value << '\n';
 }
@@ -229,6 +261,23 @@ bool report(const audit& found, const std::vector<PlaceOrder>& orders, const std
   return good;
 }
 
+/// Prints what the view shows. Whether it is what the journals say.
+bool report(const order_list& view, const audit& found) {
+  const auto counts = count_orders(view);
+  const auto wrong = differences(view, found);
+  if (!counts || !wrong) {
+    std::cerr << "the order view: " << (counts ? wrong.error() : counts.error()).message() << '\n';
+    return false;
+  }
+  for (auto& what : *wrong)
+    std::cerr << "order view: " << what << '\n';
+  std::cout << "view\n";
+  line("orders", counts->created);
+  line("  with a payment", counts->paid);
+  line("  dispatched", counts->dispatched);
+  return check("orders that differ from the journals", static_cast<std::int64_t>(wrong->size()), 0);
+}
+
 int complain(const std::string& what) {
   std::cerr << "order_fulfilment: " << what << '\n';
   return 1;
@@ -261,12 +310,9 @@ int run(const options& opts) {
   if (!node)
     return complain(node.error().message());
 
-  eventcore::tail_subscription killer;
+  std::optional<killer> kill;
   if (opts.kill_at > 0)
-    killer = node->journal().follow_tail([&](eventcore::log_position head) {
-      if (head >= opts.kill_at)
-        ::kill(::getpid(), SIGKILL);
-    });
+    kill.emplace(opts.kill_at, node->journal(), (*payments)->journal());
 
   eventcore::http_target_options target;
   target.name = "payment gateway";
@@ -283,15 +329,27 @@ int run(const options& opts) {
   if (!opened)
     return complain(opened.error().message());
   const auto sagas = node->saga<order_saga>();
+  eventcore::projection_options view_options;
+  view_options.sources = {eventcore::make_journal_source(node->journal()),
+                          eventcore::make_journal_source((*payments)->journal())};
+  const auto view = node->project<order_view>(view_options);
+  if (!view)
+    return complain(view.error().message());
 
   std::cout << (opts.resume ? "going on with " : "beginning ") << orders.size() << " orders, journal "
             << opts.journal.string() << std::endl;
+  std::optional<order_view_watch> watch{*view};
   if (auto failure = fulfil(sagas, orders, opts.at_once); !failure.empty())
     return complain(failure);
+  watch.reset();
   auto found = audit_journals(node->journal(), (*payments)->journal());
   if (!found)
     return complain(found.error().message());
-  return report(*found, orders, catalogue) ? 0 : 1;
+  caf::anon_send_exit(actor_of(*client), caf::exit_reason::user_shutdown);
+  if (auto shown = view->catch_up(patience); !shown)
+    return complain(shown.error().message());
+  const bool view_is_right = report(*view, *found);
+  return report(*found, orders, catalogue) && view_is_right ? 0 : 1;
 }
 
 } // namespace
@@ -332,8 +390,9 @@ int main(int argc, char** argv) {
       "--stick", stick,
       "Share of orders for which a participant refuses to undo what it did: the saga is stuck");
   app.add_option("--seed", opts.injected.seed, "Other numbers make other orders fail")->capture_default_str();
-  app.add_option("--kill-at", opts.kill_at, "Kill this process (SIGKILL) when the journal has so many events")
-      ->check(CLI::Range(1.0, 1e15));
+  app.add_option("--kill-at", opts.kill_at,
+                 "Kill this process (SIGKILL) when shop and gateway have so many events")
+      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
   app.add_flag("--resume", opts.resume, "Go on with the journal that is there");
   try {
     app.parse(argc, argv);

@@ -70,7 +70,9 @@ int main(int argc, char** argv) {
   // What Protobuf would log is said in our own errors, which also name the event.
   google::protobuf::SetLogHandler(nullptr);
 
-  CLI::App app{"Looks at eventcore journals, also while another process writes, and carries out an operator's decisions.", "eventcore"};
+  CLI::App app{"Looks at eventcore journals, also while another process writes, and carries out an "
+               "operator's decisions.",
+               "eventcore"};
   app.set_version_flag("--version", "eventcore " EVENTCORE_VERSION);
   app.require_subcommand(0, 1); // no verb at all is said below, after an unknown one
   app.get_formatter()->label("SUBCOMMAND", "VERB");

@@ -1,10 +1,14 @@
 #include <eventcore/runtime/internal/federation_handler.hpp>
 
+#include <eventcore/actors/internal/dead_letter.pb.h>
+#include <eventcore/actors/internal/subscription_cursor.hpp>
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -69,6 +73,29 @@ error no_answer() {
 
 std::size_t size_of(const federated_event& e) {
   return e.event.payload().size() + e.event.stream_id().size() + 256;
+}
+
+/// The events that a subscription parked, and that were not handled since; those that were dropped are among them.
+result<std::set<log_position>> read_parked(journal_reader& journal, const std::string& subscription) {
+  std::set<log_position> parked;
+  const auto stream = find_dead_letter_stream(subscription);
+  if (!stream)
+    return stream.error();
+  event_page page;
+  for (stream_cursor where{*stream};;) {
+    if (auto read = journal.read_stream(where, page); !read)
+      return read.error();
+    if (page.empty())
+      return parked;
+    DeadLetter letter;
+    DeadLetterReplayed replayed;
+    for (const auto& e : page)
+      if (e.type == letter.GetTypeName() && letter.ParseFromString(e.payload))
+        parked.insert(letter.position());
+      else if (e.type == replayed.GetTypeName() && replayed.ParseFromString(e.payload) &&
+               replayed.failure().empty())
+        parked.erase(replayed.position());
+  }
 }
 
 /// Batches on their way to a target, in order, and how far it came.
@@ -150,8 +177,9 @@ handled federation_handler::handle(std::span<const recorded_event* const> events
   if (!stands_ && !find_position(run))
     return {};
   const auto first = events.front()->position;
-  if (*stands_ + 1 < first && !catch_up(first - 1, run))
+  if (!caught_up_ && *stands_ + 1 < first && !catch_up(first - 1, run))
     return {};
+  caught_up_ = true;
   return deliver(events, run, true);
 }
 
@@ -177,12 +205,18 @@ bool federation_handler::find_position(handler_run& run) {
     return false;
   }
   stands_ = **position;
+  caught_up_ = false;
   return true;
 }
 
-/// Sends what the subscription has handled before and the target does not have. What fails of it was parked then. False: it
-/// could not be sent now.
+/// Sends what the subscription has handled before and the target does not have, but for what was parked. False: it could not be
+/// sent now.
 bool federation_handler::catch_up(log_position to, handler_run& run) {
+  const auto parked = read_parked(journal_, federation_subscription(target_));
+  if (!parked) {
+    target_failed(parked.error(), run, 0);
+    return false;
+  }
   event_page page;
   std::vector<const recorded_event*> events;
   for (auto next = *stands_ + 1; next <= to;) {
@@ -192,7 +226,7 @@ bool federation_handler::catch_up(log_position to, handler_run& run) {
     }
     events.clear();
     for (const auto& e : page)
-      if (e.position <= to)
+      if (e.position <= to && !parked->contains(e.position))
         events.push_back(&e);
     for (std::span<const recorded_event* const> rest = events; !rest.empty();) {
       const auto outcome = deliver(rest, run, false);
@@ -315,8 +349,12 @@ handled federation_handler::deliver_late(std::span<const recorded_event* const> 
 
 /// Says so, and makes a pause.
 void federation_handler::target_failed(const error& why, handler_run& run, std::size_t done) {
-  if (last_failure_ != why.message())
+  if (const auto now = std::chrono::steady_clock::now();
+      last_failure_ != why.message() && now >= quiet_until_) {
     spdlog::warn("federation to {}: {}; asked again until it takes events", target_, why.message());
+    quiet_until_ = now + 1s;
+    failure_logged_ = true;
+  }
   last_failure_ = why.message();
   progress_->change([&](auto& s) {
     s.available = false;
@@ -333,7 +371,8 @@ void federation_handler::target_works() {
   if (last_failure_.empty())
     return;
   last_failure_.clear();
-  spdlog::info("federation to {}: it takes events again", target_);
+  if (std::exchange(failure_logged_, false))
+    spdlog::info("federation to {}: it takes events again", target_);
   progress_->change([](auto& s) {
     s.available = true;
     s.last_error.clear();

@@ -27,6 +27,11 @@ private:
   federation_stats stats_;
 };
 
+/// Of the way to `target`.
+inline std::string federation_subscription(std::string_view target) {
+  return "federation/" + std::string{target};
+}
+
 /// How long a handler waits for a target that does not take events.
 struct federation_pauses {
   std::chrono::milliseconds first{50};
@@ -36,7 +41,7 @@ struct federation_pauses {
 /// Feeds one target from a subscription of its own, and waits for it on the subscription's thread.
 ///
 /// The target says where it stands, and that is what counts: what it has already is passed over, and what it lacks, because the
-/// subscription's cursor is farther than it is, is read from the journal again. While it cannot be reached, no event fails: the
+/// subscription's cursor is farther than it is, is read from the journal again, but for what is parked. While it cannot be reached, no event fails: the
 /// handler waits, and wants to be called again. An event fails if it cannot be routed or is refused.
 class federation_handler final : public event_handler {
 public:
@@ -65,8 +70,11 @@ private:
   const federation_pauses pauses_;
   federation_router router_;
   std::optional<log_position> stands_; ///< where the target stands; nothing: it must be asked
-  std::chrono::milliseconds pause_;    ///< when it fails next
-  std::string last_failure_;           ///< that was logged; empty: it works
+  bool caught_up_ = false;          ///< since it was asked: it lacks nothing before the events that come next
+  std::chrono::milliseconds pause_; ///< when it fails next
+  std::string last_failure_;        ///< of the target; empty: it works
+  std::chrono::steady_clock::time_point quiet_until_{}; ///< until then it is not logged
+  bool failure_logged_ = false;
 };
 
 } // namespace eventcore::internal
