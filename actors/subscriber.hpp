@@ -66,42 +66,48 @@ struct handler_call {
   std::optional<eventcore::reaction> answer{};
 };
 
-template <class S, class Event>
-decltype(auto) call_handle(S& s, const Event& e, const event_context& x) {
-  if constexpr (requires { s.handle(e, x); })
-    return s.handle(e, x);
-  else
-    return s.handle(e);
-}
-
+// The compiler names the template arguments above the text of a failed static_assert.
 template <class S, class Event>
 struct check_handler {
-  static constexpr bool ok = requires(S & s, const Event& e) { s.handle(e); }
-  || requires(S& s, const Event& e, const event_context& x) { s.handle(e, x); };
-  static_assert(ok, "eventcore: the subscriber has no handle(const Event&), with or without a second const "
-                    "event_context&, for this event, see <subscriber, event> above");
+  static constexpr bool with_context = requires(S & s, const Event& e, const event_context& x) {
+    s.handle(e, x);
+  };
+  static constexpr bool has_handle = with_context || requires(S & s, const Event& e) { s.handle(e); };
+  static_assert(has_handle,
+                "eventcore: the subscriber has no handle(const Event&), with or without a second const "
+                "event_context&, for this event, see <subscriber, event> above");
+
+  static auto call(S& s, const Event& e, const event_context& x) {
+    if constexpr (with_context)
+      return s.handle(e, x);
+    else if constexpr (has_handle)
+      return s.handle(e);
+  }
+  using answer =
+      decltype(call(std::declval<S&>(), std::declval<const Event&>(), std::declval<const event_context&>()));
+  static constexpr bool ok = std::is_void_v<answer> || std::same_as<answer, result<void>> ||
+                             std::same_as<answer, eventcore::reaction>;
+  static_assert(
+      ok,
+      "eventcore: handle returns nothing, eventcore::result<void>, or a reaction made by to() or nothing(), "
+      "see <subscriber, event> above");
 };
 
 template <class S, class Event>
-using handler_result = decltype(call_handle(std::declval<S&>(), std::declval<const Event&>(),
-                                            std::declval<const event_context&>()));
+constexpr bool reacts = std::same_as<typename check_handler<S, Event>::answer, eventcore::reaction>;
 
 template <class S, class Event>
 void run_handler(handler_call& call, const Event& e) {
-  if constexpr (check_handler<S, Event>::ok) {
+  using check = check_handler<S, Event>;
+  if constexpr (check::ok) {
     auto& s = *static_cast<S*>(call.subscriber);
-    using answer = handler_result<S, Event>;
-    static_assert(std::is_void_v<answer> || std::same_as<answer, result<void>> ||
-                      std::same_as<answer, eventcore::reaction>,
-                  "eventcore: handle returns nothing, eventcore::result<void>, or a reaction made by to() or "
-                  "nothing(), see <subscriber, event> above");
-    if constexpr (std::is_void_v<answer>) {
-      call_handle(s, e, *call.context);
-    } else if constexpr (std::same_as<answer, result<void>>) {
-      if (auto done = call_handle(s, e, *call.context); !done)
-        call.failure = done.error();
+    if constexpr (std::is_void_v<typename check::answer>) {
+      check::call(s, e, *call.context);
+    } else if constexpr (reacts<S, Event>) {
+      call.answer = check::call(s, e, *call.context);
     } else {
-      call.answer = call_handle(s, e, *call.context);
+      if (auto done = check::call(s, e, *call.context); !done)
+        call.failure = done.error();
     }
   }
 }
@@ -126,8 +132,7 @@ struct handler_fold {
 template <class S, class Events>
 constexpr bool any_reaction = false;
 template <class S, class... Es>
-constexpr bool any_reaction<S, events<Es...>> = (std::same_as<handler_result<S, Es>, eventcore::reaction> ||
-                                                 ...);
+constexpr bool any_reaction<S, events<Es...>> = (reacts<S, Es> || ...);
 
 template <class S>
 constexpr bool is_typed = requires {
@@ -201,8 +206,7 @@ subscriber_type subscriber_type_of(Make make) {
     for (auto& [name, row] : fold_type_of<internal::handler_fold<S>>().names)
       type.declared.push_back(name);
   } else {
-    static_assert(internal::check_handler<S, recorded_event>::ok);
-    type.reacts = std::same_as<internal::handler_result<S, recorded_event>, reaction>;
+    type.reacts = internal::reacts<S, recorded_event>;
   }
   return type;
 }

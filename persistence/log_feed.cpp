@@ -7,6 +7,13 @@
 
 namespace eventcore {
 
+void log_chunk::clear() noexcept {
+  events_.clear();
+  shared_.reset();
+  own_.clear();
+  bytes_ = 0;
+}
+
 /// What the writer thread tells the feed.
 struct log_feed::signal {
   std::atomic<log_position> head{0};
@@ -41,10 +48,7 @@ log_position log_feed::head() const noexcept {
 }
 
 result<bool> log_feed::read(log_chunk& chunk, read_limits limits) {
-  chunk.events_.clear();
-  chunk.shared_.reset();
-  chunk.own_.clear();
-  chunk.bytes_ = 0;
+  chunk.clear();
   chunk.first_ = next_;
   chunk.last_ = next_ - 1;
   signal_->waiting = false;

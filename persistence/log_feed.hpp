@@ -20,6 +20,8 @@ public:
   log_position last() const noexcept { return last_; }
   /// Of the events' streams, types and payloads.
   std::size_t bytes() const noexcept { return bytes_; }
+  /// Gives up the events, and the memory that is shared with others.
+  void clear() noexcept;
 
 private:
   friend class log_feed;

@@ -1,4 +1,5 @@
 #include "support/entity_world.hpp"
+#include "support/journal_helpers.hpp"
 
 #include "evolution.pb.h"
 
@@ -343,6 +344,34 @@ BOOST_AUTO_TEST_CASE(claims_of_events_that_the_decider_does_not_have_do_not_matt
 
 BOOST_AUTO_TEST_CASE(lifts_may_begin_with_the_oldest_version_that_was_ever_stored) {
   BOOST_CHECK_NO_THROW(entity_type_of<forgetful>());
+}
+
+/// Notes what it hears, as a purse does in its state.
+struct purse_watcher : subscriber<purse_watcher> {
+  using events = purse::events;
+  purse::state& seen;
+
+  explicit purse_watcher(purse::state& s)
+      : seen{s} {}
+  template <class Event>
+  void handle(const Event& e) {
+    purse::evolve(seen, e);
+  }
+  static void upcast(upcasters& u) { purse::upcast(u); }
+};
+
+BOOST_AUTO_TEST_CASE(subscribers_lift_events_and_know_former_names) {
+  entity_world world;
+  purse::state seen;
+  auto s = must(world.subscribe<purse_watcher>({.name = "watcher", .on_failure = on_failure::skip},
+                                               [&] { return std::make_unique<purse_watcher>(seen); }));
+  world.append("purse-a", version::none(),
+               {paid_v1(1), paid_v2(250), paid_v3(3, "USD"), by_whom<Shut>("Ann"), by_whom<Locked>("Bob"),
+                stored_as(Borrowed::descriptor(), 1, make<Borrowed>([](auto& e) { e.set_units(7); })),
+                paid_v1(unliftable), paid_v3(4, "USD")});
+  world.settle();
+  BOOST_TEST(seen.text == "paid 100EUR;paid 250EUR;paid 3USD;closed Ann;closed Bob;lent 700;paid 4USD;");
+  BOOST_TEST(world.stats(s).skipped == 1u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

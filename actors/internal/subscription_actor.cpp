@@ -19,6 +19,7 @@ constexpr int reads_in_a_row = 16;
 constexpr std::chrono::milliseconds overload_pause{10};
 /// However small they are: where commits are small and far between, a chunk holds few events.
 constexpr std::size_t max_chunks_in_hand = 64;
+constexpr std::size_t max_spare_chunks = 4;
 const std::string letter_prefix = std::string{dead_letter_category} + '-';
 
 } // namespace
@@ -213,8 +214,10 @@ void subscription_actor::retire_chunks() {
     events_in_hand_ -= content.events().size();
     bytes_in_hand_ -= content.bytes();
     // A worker gives its own reference up before it reports.
-    if (chunks_.front().use_count() == 1)
+    if (chunks_.front().use_count() == 1 && spare_.size() < max_spare_chunks) {
+      content.clear();
       spare_.push_back(std::move(chunks_.front()));
+    }
     chunks_.pop_front();
   }
   if (completed_ > cursor_)
