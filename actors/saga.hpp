@@ -233,13 +233,14 @@ private:
 ///     };
 ///
 /// A saga is a persistent actor. Each request is recorded before it is sent, carries the idempotency key
-/// `<saga's stream>/<step>` (`.../undo` for the compensation), and is sent again after a restart. A reply confirms the step
+/// `<saga's stream>/<step>` (`.../undo` for the compensation; `.../undo#2` when that was refused and an operator has it tried
+/// again), and is sent again after a restart. A reply confirms the step
 /// (unless `confirmed_later`); an error is judged by `classify`. A step that fails for good turns the saga to compensation:
 /// what was confirmed or is in doubt is undone in reverse order. `completed` and `compensated` are final. A compensation that
 /// fails for good leaves the saga stuck until an operator retries or skips it.
 ///
 /// The names of the steps are recorded when a saga starts: a definition that is changed later holds for new sagas; one
-/// that lacks a step of a running saga fails that step.
+/// that lacks a step of a running saga fails that step, and leaves the saga stuck if the step may have had its effect.
 template <class S>
 class saga {
 public:

@@ -73,8 +73,8 @@ struct saga_stats {
   std::uint64_t compensated = 0;
   std::uint64_t stuck = 0;       ///< how often one became stuck
   std::uint64_t requests = 0;    ///< sent to participants, compensations included
-  std::uint64_t resumed = 0;     ///< unfinished ones that were woken after the start
-  std::size_t still_to_wake = 0; ///< of those found at the start
+  std::uint64_t resumed = 0;     ///< woken after the start, or because an answer could not be recorded
+  std::size_t still_to_wake = 0; ///< of those found so far
 };
 
 /// A handle of what runs the sagas of a definition, without types. Cheap to copy; empty when default made. Thread-safe. Must not

@@ -38,6 +38,20 @@ struct trip : saga<trip> {
   }
 };
 
+/// `trip`, changed.
+struct trip_without_hotel : saga<trip_without_hotel> {
+  static constexpr std::string_view category = "trip";
+  using input = bank::Deposit;
+
+  static void define(definition<input>& saga) {
+    saga.step("flight")
+        .request_at("flight", [](const input& i) { return to("f", cents(i.cents())); })
+        .compensate_at("flight", [](const input& i) { return to("f", cents(-i.cents())); })
+        .within(1s);
+    saga.step("car").request_at("car", [](const input& i) { return cents(i.cents() + 2); }).within(1s);
+  }
+};
+
 struct trip_world : saga_world {
   trip_world()
       : saga_world{"flight", "hotel", "car"} {}
@@ -327,6 +341,38 @@ BOOST_AUTO_TEST_CASE(who_waits_for_the_end_hears_of_it_though_the_last_commit_is
   BOOST_TEST(types("trip-1").back() == "SagaCompleted");
   pass(1s);
   BOOST_TEST((finished.answer().get_as<saga_phase>(0) == saga_phase::completed));
+}
+
+BOOST_AUTO_TEST_CASE(a_step_that_a_later_definition_lacks_fails_and_cannot_be_undone) {
+  script["hotel"] = never();
+  for (auto* id : {"1", "2"})
+    start(sagas, id);
+  settle();
+  kill(sagas);
+  auto later = start_sagas<trip_without_hotel>();
+  settle();
+  auto s = status(later, "1");
+  BOOST_TEST((s.phase == saga_phase::stuck));
+  BOOST_TEST(s.failed_step == "hotel");
+  BOOST_TEST(s.steps[1].state == "undo_failed");
+  BOOST_TEST(s.steps[1].why.find("no step of this name any more") != std::string::npos, s.steps[1].why);
+  auto command = std::make_shared<OperateSaga>();
+  command->set_action(SagaOperated::SKIP);
+  send(actor_of(later), caf::make_message(internal::saga_order{"1", command}));
+  settle();
+  BOOST_TEST((status(later, "1").phase == saga_phase::compensated));
+  // The definition that knows the step can undo it.
+  kill(later);
+  script["hotel"] = nullptr;
+  sagas = start_sagas<trip>();
+  send(actor_of(sagas), caf::make_message(internal::saga_order{"2", [] {
+                                                                 auto c = std::make_shared<OperateSaga>();
+                                                                 c->set_action(SagaOperated::RETRY);
+                                                                 return c;
+                                                               }()}));
+  settle();
+  BOOST_TEST((status(sagas, "2").phase == saga_phase::compensated));
+  check_asked(*this, {"flight:5", "flight:5", "hotel:6", "hotel:6", "flight:-5", "hotel:-6", "flight:-5"});
 }
 
 BOOST_AUTO_TEST_CASE(a_decision_of_an_operator_is_carried_out_though_the_journal_is_full_at_the_start) {

@@ -196,7 +196,7 @@ void saga_actor::wake_unfinished() {
     }
     all_found_ = found->empty();
     for (auto& id : *found)
-      if (!known_.contains(id))
+      if (known_.insert(id).second)
         to_wake_.push_back(std::move(id));
   }
   if (all_found_)
@@ -311,7 +311,7 @@ void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
   }
   for (auto& order : orders.requests())
     send_request(p.id, order);
-  if (!all_found_ && (orders.changed() || p.what == purpose::resume))
+  if (!all_found_ && orders.changed())
     known_.insert(p.id);
   if (p.to.is_request())
     p.to.deliver(ctrl(), caf::make_message(phase), context());

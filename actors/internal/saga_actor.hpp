@@ -125,7 +125,8 @@ private:
   bool forgetting_ = false;
   durable_timer woken_through_{};
   bool all_found_ = false;
-  std::unordered_set<std::string> known_; ///< sagas that went on before all were found: they need no waking
+  std::unordered_set<std::string>
+      known_; ///< until all are found: those that were found, and those that went on by themselves
   std::deque<std::string> to_wake_;
   std::size_t waking_ = 0;
   std::unordered_set<std::string> lost_; ///< to be resumed when the pause is over

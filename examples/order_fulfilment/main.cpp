@@ -10,6 +10,8 @@
 #include "shipping.hpp"
 
 #include <eventcore/actors/caf.hpp>
+#include <eventcore/persistence/errc.hpp>
+#include <eventcore/persistence/lmdb_journal.hpp>
 #include <eventcore/runtime/http_client.hpp>
 #include <eventcore/runtime/node.hpp>
 
@@ -311,6 +313,11 @@ int run(const options& opts) {
     if (opts.journal_given)
       return complain(opts.journal.string() +
                       ": there is a journal; go on with it by --resume, or name another");
+    eventcore::lmdb_options as_it_is;
+    as_it_is.create = false;
+    if (const auto old = eventcore::open_lmdb_journal(opts.journal / "gateway", as_it_is);
+        !old && old.error().code() == eventcore::journal_errc::locked)
+      return complain(old.error().message() + "; name another one by --journal");
     std::filesystem::remove_all(opts.journal);
   }
 
