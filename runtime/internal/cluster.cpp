@@ -8,6 +8,7 @@
 #include <eventcore/runtime/internal/remote_source.hpp>
 #include <eventcore/runtime/internal/remote_target.hpp>
 #include <eventcore/runtime/internal/service_impl.hpp>
+#include <eventcore/runtime/internal/tls.hpp>
 
 namespace eventcore::internal {
 
@@ -31,6 +32,9 @@ result<void> check(const cluster_options& options) {
     return wrong("cluster_options::max_message must be between 1 byte and 256 MiB");
   if (options.max_in_flight == 0 || options.max_in_flight > (std::size_t{1} << 24))
     return wrong("cluster_options::max_in_flight must be between 1 and 16,777,216");
+  if (options.tls)
+    if (auto usable = check_tls(*options.tls); !usable)
+      return usable;
   for (const auto& peer : options.peers)
     if (auto where = host_port::parse(peer); !where)
       return where.error();
@@ -127,6 +131,9 @@ result<void> cluster::join() {
                    "`insecure` if the network is trusted");
     *listener = std::move(opened->socket);
     where->port = opened->port;
+    if (options.advertise.empty() && (where->host == "0.0.0.0" || where->host == "::" || where->host == "*"))
+      return wrong("others cannot connect to " + where->str() +
+                   "; say by cluster_options::advertise where this node is reached");
     address_ = where->str();
   }
   auto& backend = env_->system.middleman().backend();

@@ -4,6 +4,7 @@
 #include <eventcore/runtime/internal/handshake.hpp>
 #include <eventcore/runtime/internal/remote_source.hpp>
 #include <eventcore/runtime/internal/remote_target.hpp>
+#include <eventcore/runtime/internal/tls.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -50,8 +51,14 @@ caf::behavior cluster_broker::make_behavior() {
     }
     return caf::make_error(caf::exit_reason::unhandled_exception);
   });
-  if (*listener_)
+  block_broken_pipes();
+  if (*listener_ && env_->options.tls) {
+    auto doorman = caf::make_counted<tls_doorman>(network(), listener_->release(), *env_->options.tls);
+    accepting_ = doorman->hdl();
+    add_doorman(std::move(doorman));
+  } else if (*listener_) {
     accepting_ = add_doorman(listener_->release());
+  }
   for (const auto& address : env_->options.peers)
     learn(address, true);
   on_tick();
@@ -63,7 +70,11 @@ caf::behavior cluster_broker::make_behavior() {
           pump(m.connection, c->second);
       },
       [this](const caf::io::new_connection_msg& m) { on_accepted(m.handle); },
-      [this](const caf::io::connection_closed_msg& m) { drop(m.handle, "the connection was closed"); },
+      [this](const caf::io::connection_closed_msg& m) {
+        const auto c = connections_.find(m.handle);
+        const auto failure = c == connections_.end() ? "" : c->second.tls_failure();
+        drop(m.handle, failure.empty() ? "the connection was closed" : failure);
+      },
       [this](const caf::io::acceptor_closed_msg&) { accepting_.reset(); },
       [this](const dialed& m) { on_dialed(m); },
       [this](cluster_tick) { on_tick(); },
@@ -92,6 +103,14 @@ caf::behavior cluster_broker::make_behavior() {
   };
 }
 
+std::string cluster_broker::connection::tls_failure() const {
+  return tls ? tls->failure() : "";
+}
+
+caf::io::network::default_multiplexer& cluster_broker::network() {
+  return static_cast<caf::io::network::default_multiplexer&>(backend());
+}
+
 // -- connections
 
 void cluster_broker::add_connection(handle h, connection c) {
@@ -110,6 +129,8 @@ void cluster_broker::on_accepted(handle h) {
   const auto count = static_cast<std::size_t>(std::ranges::count_if(connections_, is_served));
   connection c;
   c.address = remote_addr(h) + ":" + std::to_string(remote_port(h));
+  if (auto* encrypted = env_->options.tls ? dynamic_cast<tls_scribe*>(&*by_id(h)) : nullptr)
+    c.tls = encrypted->session();
   add_connection(h, std::move(c));
   if (leaving_)
     return drop(h, "this node ends");
@@ -139,7 +160,15 @@ void cluster_broker::on_dialed(const dialed& d) {
   connection c;
   c.is_caller = true;
   c.address = d.address;
-  const auto h = add_scribe((**d.outcome).release());
+  handle h;
+  if (d.tls) {
+    c.tls = d.tls;
+    auto added = caf::make_counted<tls_scribe>(network(), (**d.outcome).release(), d.tls);
+    h = added->hdl();
+    add_scribe(std::move(added));
+  } else {
+    h = add_scribe((**d.outcome).release());
+  }
   p.connected = h;
   add_connection(h, std::move(c));
   auto& added = connections_.at(h);

@@ -8,6 +8,7 @@
 #include <eventcore/runtime/internal/cluster.pb.h>
 
 #include <caf/io/all.hpp>
+#include <caf/io/network/default_multiplexer.hpp>
 
 #include <map>
 #include <optional>
@@ -16,6 +17,8 @@
 #include <unordered_map>
 
 namespace eventcore::internal {
+
+class tls_session;
 
 // -- to the broker
 
@@ -28,6 +31,7 @@ struct outbox_filled {
 struct dialed {
   std::string address;
   std::shared_ptr<result<socket_handle>> outcome;
+  std::shared_ptr<tls_session> tls{}; ///< null: it is not encrypted
 };
 
 struct cluster_tick {};
@@ -117,6 +121,8 @@ private:
     caf::actor events{}; ///< of a server; empty: none was needed yet
     std::shared_ptr<remote_source> source{};
     std::shared_ptr<remote_target> target{};
+    std::string tls_failure() const;
+    std::shared_ptr<const tls_session> tls{}; ///< null: it is not encrypted
   };
 
   /// A node that this one connects to.
@@ -133,6 +139,8 @@ private:
     std::string registered{}; ///< id in the registry
     std::string logged{};     ///< the failure that was logged last
   };
+
+  caf::io::network::default_multiplexer& network();
 
   // -- connections
   void add_connection(handle h, connection c);

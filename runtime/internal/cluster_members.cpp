@@ -3,6 +3,7 @@
 #include <eventcore/runtime/internal/handshake.hpp>
 #include <eventcore/runtime/internal/remote_source.hpp>
 #include <eventcore/runtime/internal/remote_target.hpp>
+#include <eventcore/runtime/internal/tls.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -54,8 +55,20 @@ void cluster_broker::dial(const std::string& address, peer& p) {
   p.dialing = true;
   // Resolving a name can take long, so each attempt has a thread of its own, and ends by itself.
   system().spawn<caf::detached + caf::hidden>([to = caf::actor_cast<caf::actor>(this), address,
-                                               where = *where, limit = env_->options.handshake_limit] {
-    caf::anon_send(to, dialed{address, std::make_shared<result<socket_handle>>(connect_to(where, limit))});
+                                               where = *where, limit = env_->options.handshake_limit,
+                                               tls = env_->options.tls] {
+    block_broken_pipes();
+    auto outcome = std::make_shared<result<socket_handle>>(connect_to(where, limit));
+    std::shared_ptr<tls_session> session;
+    if (*outcome && tls) {
+      auto made = tls_session::make(*tls, (**outcome).get(), false);
+      const auto agreed = made ? (*made)->connect(limit) : made.error();
+      if (agreed)
+        session = *std::move(made);
+      else
+        *outcome = agreed.error();
+    }
+    caf::anon_send(to, dialed{address, std::move(outcome), std::move(session)});
   });
 }
 
