@@ -9,7 +9,6 @@
 #include <eventcore/runtime/internal/saga_control.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -40,27 +39,22 @@ public:
   }
 };
 
-node_options parse_command_line(int argc, char** argv) {
-  node_options options;
-  CLI::App app{"A node of eventcore: entities on a journal."};
-  auto mode = durability::fsync;
-  const std::map<std::string, durability> modes{{"fsync", durability::fsync},
-                                                {"relaxed", durability::relaxed}};
-  std::string dir = options.journal_dir.string();
-  app.add_option("--journal", dir, "Folder of the journal; made if there is none")->capture_default_str();
-  app.add_option("--durability", mode,
-                 "fsync: what is acknowledged is on disk; relaxed: it will be, within milliseconds")
-      ->transform(CLI::CheckedTransformer(modes, CLI::ignore_case));
-  app.add_option("--threads", options.threads, "Threads for actors; 0: one for each core")
-      ->check(CLI::Range(0, 1024));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    std::exit(app.exit(e) == 0 ? 0 : 2);
+node_options options_of(int argc, char** argv) {
+  const std::string program = argc > 0 ? argv[0] : "eventcore";
+  const auto read = read_command_line({argv + std::min(argc, 1), argv + argc});
+  if (!read) {
+    std::cerr << program << ": " << read.error().message() << '\n';
+    std::exit(2);
   }
-  options.journal_dir = dir;
-  options.journal.durability = mode;
-  return options;
+  for (auto& argument : read->rest) {
+    if (argument == "--help" || argument == "-h") {
+      std::cout << "A node of eventcore: entities on a journal.\n\n" << node_options_help();
+      std::exit(0);
+    }
+    std::cerr << program << ": there is no option " << argument << "; --help lists those that there are\n";
+    std::exit(2);
+  }
+  return read->options;
 }
 
 } // namespace
@@ -153,7 +147,7 @@ node::node(std::unique_ptr<impl> content) noexcept
     : impl_{std::move(content)} {}
 
 node::node(int argc, char** argv) {
-  auto options = parse_command_line(argc, argv);
+  auto options = options_of(argc, argv);
   auto journal = open_lmdb_journal(options.journal_dir, options.journal);
   if (!journal) {
     std::cerr << (argc > 0 ? argv[0] : "eventcore") << ": " << journal.error().message() << '\n';
