@@ -6,6 +6,7 @@
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
 #include <eventcore/runtime/internal/dead_letter_control.hpp>
+#include <eventcore/runtime/internal/end_signal.hpp>
 #include <eventcore/runtime/internal/saga_control.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
@@ -14,6 +15,7 @@
 
 #include <iostream>
 #include <mutex>
+#include <tuple>
 #include <unordered_map>
 
 namespace eventcore {
@@ -21,9 +23,6 @@ namespace eventcore {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// How long the end of a node waits for the journal to answer what is in flight.
-constexpr auto longest_stop = 10s;
 
 class system_config : public caf::actor_system_config {
 public:
@@ -65,6 +64,7 @@ struct node::impl {
       , relaxed{options.journal.durability == durability::relaxed}
       , service{options.journal.service}
       , name{options.name}
+      , stop_within{options.stop_within}
       , config{options}
       , system{config} {
     if (!journal->info().folder.empty())
@@ -72,26 +72,41 @@ struct node::impl {
   }
 
   ~impl() {
-    control.reset();
-    for (auto& [type, projection] : projections)
-      projection.stop();
-    // Each of these uses those after it.
-    stop(subscriptions->all());
-    stop(sagas);
-    stop(saga_hosts);
-    stop(commands);
-    stop(hosts);
-    if (timers)
-      caf::anon_send_exit(timers, caf::exit_reason::user_shutdown);
+    stop();
     directory->clear();
   }
 
+  void stop() {
+    std::lock_guard one_at_a_time{stop_mutex}; // what has stopped answers so at once
+    const auto end = std::chrono::steady_clock::now() + stop_within;
+    control.reset();
+    const auto started = [this] {
+      std::lock_guard guard{mutex};
+      return std::tuple{projections, sagas, saga_hosts, commands, hosts, timers};
+    }();
+    auto& [projections, sagas, saga_hosts, commands, hosts, timers] = started;
+    for (auto& [type, projection] : projections)
+      projection.stop();
+    // Each of these uses those after it.
+    stop("subscriptions", subscriptions->all(), end);
+    stop("sagas", sagas, end);
+    stop("the events of sagas", saga_hosts, end);
+    stop("multi-stream commands", commands, end);
+    stop("entities", hosts, end);
+    if (timers)
+      caf::anon_send_exit(timers, caf::exit_reason::user_shutdown);
+  }
+
   template <class Handles>
-  void stop(const Handles& handles) {
+  void stop(std::string_view what, const Handles& handles, std::chrono::steady_clock::time_point end) {
     std::vector<caf::actor> actors;
     for (auto& [key, handle] : handles)
       actors.push_back(actor_of(handle));
-    internal::stop_actors(system, actors, longest_stop);
+    const auto left = std::max(end - std::chrono::steady_clock::now(), std::chrono::nanoseconds{0});
+    if (!internal::stop_actors(system, actors, left))
+      spdlog::error("the node stops, and {} had not ended after {} ms: what they had in hand is answered "
+                    "outcome_unknown, or done again when they are started again",
+                    what, stop_within.count());
   }
 
   /// A node without a control socket is worth more than none.
@@ -127,6 +142,7 @@ struct node::impl {
   bool relaxed;
   std::string service;
   std::string name;
+  std::chrono::milliseconds stop_within;
   system_config config;
   caf::actor_system system;
   std::mutex mutex;
@@ -141,6 +157,7 @@ struct node::impl {
   std::shared_ptr<internal::subscription_directory> subscriptions =
       std::make_shared<internal::subscription_directory>();
   std::unique_ptr<internal::control_server> control; // uses all of it
+  std::mutex stop_mutex;
 };
 
 node::node(std::unique_ptr<impl> content) noexcept
@@ -177,6 +194,20 @@ result<std::string> node::service_id() const {
 result<publisher> node::publish(publication content) const {
   auto id = service_id();
   return id ? publisher::create(std::move(content), *std::move(id)) : id.error();
+}
+
+void node::stop() {
+  impl_->stop();
+}
+
+void node::keep_signals() {
+  internal::keep_end_signals();
+}
+
+int node::run_until_signal() {
+  const auto signal = internal::wait_for_end_signal();
+  stop();
+  return signal;
 }
 
 journal& node::journal() noexcept {

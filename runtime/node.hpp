@@ -110,10 +110,14 @@ public:
   /// changes nothing.
   void stop();
 
-  /// Waits until the process gets SIGTERM or SIGINT, then stops the node. Returns the signal. From then on neither of the
-  /// two ends the process by itself any more, however often it comes: the way out is bounded in time. For one thread of one node
-  /// of a process, `main` as a rule; the rest of a program's end, such as its own threads, comes after it.
+  /// Waits until the process gets SIGTERM or SIGINT, then stops the node. Returns the signal. For one thread of one node of a process,
+  /// `main` as a rule; the rest of a program's end, such as that of its own threads, comes after it.
   int run_until_signal();
+
+  /// From now on SIGTERM and SIGINT no longer end the process, but are kept for `run_until_signal`, however often they come:
+  /// the way out is bounded in time. `run_until_signal` does it itself; a program that says that it is ready before does it
+  /// before that.
+  static void keep_signals();
 
   eventcore::journal& journal() noexcept;
 

@@ -168,7 +168,7 @@ private:
     using options = node_options;
     using span = caf::timespan;
     caf::config_option_adder{set_, "global"}.add<std::string>("config-file",
-                                                              "a file that sets any of the options below");
+                                                              "a file that sets any of these options");
     group{*this, "?eventcore"}
         .add<std::string>("name", "of the node (default: the program's name)",
                           [](options& o, auto v) { return put_text(o.name, std::move(v)); })
