@@ -11,6 +11,9 @@ namespace {
 using eventcore::command_context;
 using eventcore::saga_phase;
 
+/// Customers who wait are told so often that the order goes on; shorter than their calls may take.
+constexpr std::chrono::seconds longest_wait{5};
+
 OrderProgress::Phase to_message(saga_phase phase) {
   switch (phase) {
   case saga_phase::running:
@@ -41,26 +44,29 @@ protected:
     set_error_handler([](caf::scheduled_actor*, caf::error&) {});
     return {
         [this](const std::string& id, const command_context& context, const PlaceOrder& order) {
-          return pass_on(id, context, order);
+          return pass_on(caf::infinite, id, context, order);
         },
-        [this](const std::string& id, const command_context& context, const AwaitOrder&) {
-          return pass_on(eventcore::await_saga{id, context.deadline});
+        [this](const std::string& id, const command_context&, const AwaitOrder&) {
+          return pass_on(longest_wait, eventcore::await_saga{id, clock().now() + longest_wait});
         },
         [this](const std::string&, const command_context&, const GetShopStatus&) { return status_(); },
     };
   }
 
 private:
-  template <class... Content>
-  caf::result<caf::message> pass_on(Content... content) {
+  /// No answer within `time` is one, too: the order has not ended.
+  template <class Time, class... Content>
+  caf::result<caf::message> pass_on(Time time, Content... content) {
     auto promise = make_response_promise();
-    request(sagas_, caf::infinite, std::move(content)...)
-        .then(
-            [promise](saga_phase phase) mutable {
-              promise.deliver(
-                  eventcore::make<OrderProgress>([&](auto& p) { p.set_phase(to_message(phase)); }));
-            },
-            [promise](caf::error& why) mutable { promise.deliver(std::move(why)); });
+    auto answer = [promise](saga_phase phase) mutable {
+      promise.deliver(eventcore::make<OrderProgress>([&](auto& p) { p.set_phase(to_message(phase)); }));
+    };
+    request(sagas_, time, std::move(content)...).then(answer, [promise, answer](caf::error& why) mutable {
+      if (why == caf::sec::request_timeout)
+        answer(saga_phase::running);
+      else
+        promise.deliver(std::move(why));
+    });
     return promise;
   }
 

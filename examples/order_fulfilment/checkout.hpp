@@ -17,7 +17,7 @@ namespace shop {
 /// The name under which the order service offers its checkout to customers in other processes.
 inline constexpr std::string_view checkout_name = "checkout";
 
-/// Takes `PlaceOrder` (starts the order's saga) and `AwaitOrder` (answers at the order's end), both to the order's id and answered with
+/// Takes `PlaceOrder` (starts the order's saga) and `AwaitOrder` (answers at the order's end, or after five seconds), both to the order's id and answered with
 /// `OrderProgress`, and `GetShopStatus`, which `status` answers in the actor's thread.
 caf::actor start_checkout(caf::actor_system& system, const eventcore::saga_handle& sagas,
                           std::function<ShopStatus()> status);

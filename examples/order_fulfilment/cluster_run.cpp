@@ -14,6 +14,8 @@
 #include <eventcore/persistence/memory_journal.hpp>
 #include <eventcore/runtime/node.hpp>
 
+#include <spdlog/spdlog.h>
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -98,6 +100,7 @@ std::vector<std::string> arguments_of(const options& opts, const layout& where, 
   std::vector<std::string> all{opts.arguments.front(), "--service", std::string{service}, "--config-file",
                                where.configuration(service).string()};
   all.insert(all.end(), opts.arguments.begin() + 1, opts.arguments.end());
+  all.insert(all.end(), {"--journal", where.folder(service).string()}); // the last one counts
   return all;
 }
 
@@ -183,6 +186,7 @@ int settle(const options& opts, const layout& where, const business& of) {
 } // namespace
 
 int run_cluster(const options& opts) {
+  spdlog::set_level(spdlog::level::err); // who comes and goes is shown otherwise
   const auto of = read_business(opts);
   const layout where{opts};
   auto node_options = eventcore::read_config_file(where.configuration(customers));

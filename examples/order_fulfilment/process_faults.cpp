@@ -35,25 +35,42 @@ process_faults::counts process_faults::finish() {
 
 void process_faults::run(std::stop_token end) {
   const auto all = options_.chaos + options_.rolling;
-  for (std::uint32_t i = 0; i < all; ++i) {
-    {
-      std::unique_lock lock{mutex_};
-      const auto due = static_cast<double>(i + 1) / (all + 1);
-      if (!changed_.wait(lock, end, [&] { return share_ >= due; }))
-        return;
-    }
-    do_one(end, i);
+  for (std::uint32_t i = 0; i < all;) {
+    std::unique_lock lock{mutex_};
+    const auto is_due = [&] { return share_ >= static_cast<double>(i + 1) / (all + 1); };
+    if (stopped_.empty())
+      changed_.wait(lock, end, is_due);
+    else
+      changed_.wait_until(lock, end, stopped_.begin()->first, is_due);
+    const bool now = is_due();
+    lock.unlock();
+    if (end.stop_requested())
+      break;
+    let_go_on(false);
+    if (now)
+      do_one(i++);
+  }
+  while (!stopped_.empty()) {
+    std::unique_lock lock{mutex_};
+    changed_.wait_until(lock, end, stopped_.begin()->first, [] { return false; });
+    lock.unlock();
+    let_go_on(end.stop_requested());
   }
 }
 
-void process_faults::do_one(std::stop_token end, std::uint32_t number) {
-  std::mt19937_64 random{options_.seed * 1'000 + number};
+void process_faults::let_go_on(bool all) {
+  const auto now = std::chrono::steady_clock::now();
+  while (!stopped_.empty() && (all || stopped_.begin()->first <= now)) {
+    processes_.signal(stopped_.begin()->second, SIGCONT);
+    stopped_.erase(stopped_.begin());
+  }
+}
+
+void process_faults::do_one(std::uint32_t number) {
   // The restarts stand between the faults.
-  const auto before =
-      static_cast<std::uint64_t>(number) * options_.rolling / (options_.chaos + options_.rolling);
-  const auto after =
-      static_cast<std::uint64_t>(number + 1) * options_.rolling / (options_.chaos + options_.rolling);
-  if (after > before) {
+  const auto all = static_cast<std::uint64_t>(options_.chaos) + options_.rolling;
+  if ((number + 1) * options_.rolling / all > number * options_.rolling / all) {
+    let_go_on(true);
     for (auto service : services::all) {
       std::cerr << "  -- " << service << " is restarted" << std::endl;
       const bool in_time = processes_.restart(service, 30s) && is_back_(std::string{service});
@@ -62,6 +79,7 @@ void process_faults::do_one(std::stop_token end, std::uint32_t number) {
     }
     return;
   }
+  std::mt19937_64 random{options_.seed * 1'000'000 + number};
   const auto service = services::all[random() % services::all.size()];
   if (random() % 2 == 0) {
     std::cerr << "  -- " << service << " is killed" << std::endl;
@@ -74,12 +92,8 @@ void process_faults::do_one(std::stop_token end, std::uint32_t number) {
   const std::chrono::milliseconds time{random() % 4 == 0 ? longest : 100 + random() % (longest / 4 + 1)};
   std::cerr << "  -- " << service << " is stopped for " << time.count() << " ms" << std::endl;
   processes_.signal(service, SIGSTOP);
+  stopped_.emplace(std::chrono::steady_clock::now() + time, service);
   ++counts_.stops;
-  {
-    std::unique_lock lock{mutex_};
-    changed_.wait_for(lock, end, time, [] { return false; });
-  }
-  processes_.signal(service, SIGCONT);
 }
 
 } // namespace shop

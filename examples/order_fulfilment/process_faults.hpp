@@ -2,11 +2,14 @@
 
 #include "supervisor.hpp"
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace shop {
@@ -39,7 +42,9 @@ public:
 
 private:
   void run(std::stop_token end);
-  void do_one(std::stop_token end, std::uint32_t number);
+  void do_one(std::uint32_t number);
+  /// Lets those go on whose time is over, or all.
+  void let_go_on(bool all);
 
   supervisor& processes_;
   const process_faults_options options_;
@@ -48,6 +53,7 @@ private:
   std::condition_variable_any changed_;
   double share_ = 0; ///< of the orders that have ended
   counts counts_;
+  std::multimap<std::chrono::steady_clock::time_point, std::string_view> stopped_; ///< by when they go on
   std::jthread thread_;
 };
 

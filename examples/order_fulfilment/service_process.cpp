@@ -6,6 +6,7 @@
 #include <eventcore/actors/caf.hpp>
 
 #include <caf/send.hpp>
+#include <spdlog/spdlog.h>
 
 #include <iostream>
 
@@ -35,10 +36,12 @@ public:
     if (!view)
       return view.error();
     desk->view_ = *std::move(view);
-    auto hub = inform_analytics(node, opts.rules, node.remote_target(std::string{services::analytics}));
-    if (!hub)
-      return hub.error();
-    desk->hub_.emplace(*std::move(hub));
+    if (auto target = node.remote_target(std::string{services::analytics})) {
+      auto hub = inform_analytics(node, opts.rules, target);
+      if (!hub)
+        return hub.error();
+      desk->hub_.emplace(*std::move(hub));
+    }
     desk->watch_ = std::jthread{[&d = *desk](std::stop_token end) { d.look(end); }};
     desk->checkout_ = start_checkout(node.system(), sagas, [&d = *desk] { return d.status(); });
     node.export_actor(std::string{checkout_name}, desk->checkout_);
@@ -88,6 +91,8 @@ private:
     for (auto& source : view_.stats().live.sources)
       now.set_view_lag(now.view_lag() + source.lag());
     const auto head = node_.journal().head();
+    if (!hub_)
+      return now;
     const auto stats = hub_->stats(services::analytics, 1s);
     now.set_analytics_lag(!head || !stats ? 1 : *head > stats->position ? *head - stats->position : 0);
     return now;
@@ -106,6 +111,7 @@ private:
 } // namespace
 
 int run_service(const options& opts) {
+  spdlog::set_level(spdlog::level::err);
   eventcore::node::keep_signals();
   auto node_options = opts.node;
   node_options.journal.service = opts.service;
