@@ -2,8 +2,11 @@
 
 #include <eventcore/actors/internal/ask.hpp>
 #include <eventcore/runtime/cluster_errc.hpp>
+#include <eventcore/runtime/http_client.hpp>
 #include <eventcore/runtime/internal/cluster_broker.hpp>
 #include <eventcore/runtime/internal/embedded_registry.hpp>
+#include <eventcore/runtime/internal/remote_source.hpp>
+#include <eventcore/runtime/internal/remote_target.hpp>
 #include <eventcore/runtime/internal/service_impl.hpp>
 
 namespace eventcore::internal {
@@ -43,6 +46,8 @@ cluster::cluster(caf::actor_system& system, eventcore::journal& journal, node_id
                            std::make_shared<local_services>(self.service),
                            std::make_shared<embedded_registry>()}} {
   register_error_category(caf::atom("cluster"), cluster_category());
+  register_error_category(caf::atom("federation"), federation_category());
+  register_error_category(caf::atom("http"), http_category());
 }
 
 cluster::~cluster() {
@@ -158,12 +163,32 @@ service_registry& cluster::registry() {
   return *env_->registry;
 }
 
-std::shared_ptr<event_source> cluster::remote_events(const std::string&) {
-  return {};
+std::shared_ptr<event_source> cluster::remote_events(const std::string& name) {
+  std::shared_ptr<remote_source> source;
+  {
+    std::lock_guard lock{env_->mutex};
+    auto& known = env_->sources[name];
+    if (!known)
+      known = std::make_shared<remote_source>(name);
+    source = known;
+  }
+  if (const auto to = broker())
+    caf::anon_send(to, event_ways_changed{});
+  return source;
 }
 
-std::shared_ptr<federation_target> cluster::remote_target(const std::string&) {
-  return {};
+std::shared_ptr<federation_target> cluster::events_to(const std::string& name) {
+  std::shared_ptr<remote_target> target;
+  {
+    std::lock_guard lock{env_->mutex};
+    auto& known = env_->targets[name];
+    if (!known)
+      known = std::make_shared<remote_target>(name, env_->options.max_message);
+    target = known;
+  }
+  if (const auto to = broker())
+    caf::anon_send(to, event_ways_changed{});
+  return target;
 }
 
 void cluster::leave(std::chrono::nanoseconds within) {

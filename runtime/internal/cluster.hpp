@@ -33,7 +33,7 @@ public:
   std::vector<member_info> members() const;
   service_registry& registry();
   std::shared_ptr<event_source> remote_events(const std::string& name);
-  std::shared_ptr<federation_target> remote_target(const std::string& name);
+  std::shared_ptr<federation_target> events_to(const std::string& name);
   void leave(std::chrono::nanoseconds within);
 
 private:

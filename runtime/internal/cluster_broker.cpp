@@ -1,6 +1,9 @@
 #include <eventcore/runtime/internal/cluster_broker.hpp>
 
+#include <eventcore/runtime/internal/event_server.hpp>
 #include <eventcore/runtime/internal/handshake.hpp>
+#include <eventcore/runtime/internal/remote_source.hpp>
+#include <eventcore/runtime/internal/remote_target.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -73,6 +76,11 @@ caf::behavior cluster_broker::make_behavior() {
         for (auto& [h, c] : connections_)
           if (c.link && !c.leaving && std::ranges::count(c.peer->offers(), m.service->name()) > 0)
             m.service->attach(c.link);
+      },
+      [this](event_ways_changed) {
+        for (auto& [h, c] : connections_)
+          if (c.link)
+            attach_event_ways(c);
       },
       [this](get_members) { return members(); },
       [this](leave_cluster) -> caf::result<void> {
@@ -286,6 +294,43 @@ std::optional<std::string> cluster_broker::take_frame(handle h, connection& c, f
       for (const auto& [name, service] : env_->services)
         service->detach(*c.link);
     }
+    return std::nullopt;
+  default:
+    return on_events(c, kind, content);
+  }
+  return "it sent a frame of kind " + std::to_string(static_cast<int>(kind)) + ", which is not expected";
+}
+
+std::optional<std::string> cluster_broker::on_events(connection& c, frame_kind kind, wire_reader content) {
+  switch (kind) {
+  case frame_kind::feed_open:
+  case frame_kind::feed_credit:
+  case frame_kind::feed_close:
+  case frame_kind::position_question:
+  case frame_kind::delivery:
+    if (!c.served)
+      break;
+    if (!c.events)
+      c.events = system().spawn<event_server>(env_, c.out);
+    caf::anon_send(c.events, event_frame{kind, std::string{content.rest()}});
+    return std::nullopt;
+  case frame_kind::feed_page:
+    if (auto page = read_feed_page(content); page && c.source)
+      c.source->on_page(*std::move(page));
+    else if (!page)
+      return "it sent a malformed page of events";
+    return std::nullopt;
+  case frame_kind::feed_end:
+    if (const auto feed = content.number(); c.source)
+      c.source->on_end(feed, read_error(content));
+    return std::nullopt;
+  case frame_kind::position_answer:
+    if (c.target)
+      c.target->on_position(content);
+    return std::nullopt;
+  case frame_kind::delivery_answer:
+    if (c.target)
+      c.target->on_delivered(content);
     return std::nullopt;
   default:
     break;

@@ -40,6 +40,9 @@ struct service_added {
   std::shared_ptr<remote_service> service;
 };
 
+/// Somebody here reads events of another service, or sends some to it.
+struct event_ways_changed {};
+
 /// Answered with `std::vector<member_info>`.
 struct get_members {};
 
@@ -56,6 +59,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::dialed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::cluster_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::offers_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::service_added)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::event_ways_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_members)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<eventcore::member_info>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::leave_cluster)
@@ -110,6 +114,9 @@ private:
     std::shared_ptr<served_peer> served{}; ///< of a server
     caf::strong_actor_ptr answers_to{};
     std::vector<served_route> routes{};
+    caf::actor events{}; ///< of a server; empty: none was needed yet
+    std::shared_ptr<remote_source> source{};
+    std::shared_ptr<remote_target> target{};
   };
 
   /// A node that this one connects to.
@@ -145,6 +152,7 @@ private:
   std::optional<std::string> on_hello(handle h, connection& c, wire_reader content);
   std::optional<std::string> on_command(connection& c, wire_reader content);
   std::optional<std::string> on_answer(connection& c, wire_reader content);
+  std::optional<std::string> on_events(connection& c, frame_kind kind, wire_reader content);
 
   // -- membership
   void learn(const std::string& address, bool configured);
@@ -157,6 +165,7 @@ private:
   std::optional<std::string> conflict_with_others(handle h, const connection& c, const NodeHello& hello);
   std::vector<member_info> members() const;
   void attach_services(connection& c);
+  void attach_event_ways(connection& c);
 
   // -- time
   void on_tick();

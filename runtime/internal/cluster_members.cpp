@@ -1,6 +1,8 @@
 #include <eventcore/runtime/internal/cluster_broker.hpp>
 
 #include <eventcore/runtime/internal/handshake.hpp>
+#include <eventcore/runtime/internal/remote_source.hpp>
+#include <eventcore/runtime/internal/remote_target.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -157,9 +159,31 @@ void cluster_broker::attach_services(connection& c) {
   }
   for (const auto& service : services)
     service->attach(c.link);
+  attach_event_ways(c);
+}
+
+void cluster_broker::attach_event_ways(connection& c) {
+  {
+    std::lock_guard lock{env_->mutex};
+    if (const auto found = env_->sources.find(c.peer->service()); found != env_->sources.end())
+      c.source = found->second;
+    if (const auto found = env_->targets.find(c.peer->service()); found != env_->targets.end())
+      c.target = found->second;
+  }
+  if (c.source)
+    c.source->connected(c.out, {uuid_of(c.peer->journal()), uuid_of(c.peer->incarnation())}, c.peer->head(),
+                        c.peer->offers_events());
+  if (c.target)
+    c.target->connected(c.out, c.peer->accepts_events());
 }
 
 void cluster_broker::on_lost(handle, connection& c, const std::string& why) {
+  if (c.events)
+    caf::anon_send_exit(c.events, caf::exit_reason::user_shutdown);
+  if (c.source)
+    c.source->lost(*c.out, why);
+  if (c.target)
+    c.target->lost(*c.out, why);
   if (c.served && !c.leaving && !leaving_)
     spdlog::info("cluster: node {} is not connected any more: {}", c.peer->node(), why);
   if (!c.is_caller) {
