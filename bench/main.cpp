@@ -127,6 +127,7 @@ const std::vector<scenario> scenarios{
      "raw_caf_remote_ask_256",
      {},
      remote_command_256},
+    {"remote_feed", "reading the events of another process", nullptr, {}, remote_feed},
     {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
     {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
 };
@@ -226,6 +227,8 @@ int main(int argc, char** argv) {
   app.add_option("--write-million-events", million)->group("");
   std::string served;
   app.add_option("--serve-remote", served)->group("");
+  std::size_t served_events = 0;
+  app.add_option("--serve-events", served_events)->group("");
   std::string list = "Scenarios:\n";
   for (auto& s : scenarios)
     list +=
@@ -237,7 +240,7 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (!served.empty())
-    return serve_remote(served);
+    return serve_remote(served, served_events);
   if (!million.empty())
     write_million_events_and_die(million);
 

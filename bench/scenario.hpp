@@ -86,6 +86,7 @@ figure remote_call_256(run_context&);
 figure remote_call_4096(run_context&);
 figure remote_command_1(run_context&);
 figure remote_command_256(run_context&);
+figure remote_feed(run_context&);
 figure cold_entities(run_context&);
 figure entity_memory(run_context&);
 

@@ -425,11 +425,11 @@ std::optional<std::string> cluster_broker::on_command(connection& c, wire_reader
   const auto number = content.number();
   if (number == 0) {
     auto service = std::string{content.text()};
-    c.routes.push_back({std::move(service), std::string{content.text()}});
+    c.routes.push_back({std::move(service), std::string{content.text()}, 0, {}});
   }
   if (number > c.routes.size() || c.routes.empty())
     return "it sent a command of a type that it did not name";
-  const auto& route = number == 0 ? c.routes.back() : c.routes[number - 1];
+  auto& route = number == 0 ? c.routes.back() : c.routes[number - 1];
   const auto left = content.number();
   auto body = read_command_body(content);
   if (!body)
@@ -443,7 +443,12 @@ std::optional<std::string> cluster_broker::on_command(connection& c, wire_reader
   };
   if (leaving_)
     return refuse(entity_errc::stopped, "node " + env_->self.node + " is shutting down");
-  const auto target = env_->local->find(route.service, route.type, body->id.has_value());
+  if (const auto generation = env_->local->generation(); route.generation != generation) {
+    route.generation = generation;
+    for (const bool with_id : {false, true})
+      route.targets[with_id] = env_->local->find(route.service, route.type, with_id);
+  }
+  const auto& target = route.targets[body->id.has_value()];
   if (!target.to || !target.prototype)
     return refuse(entity_errc::unknown_command, "service " + route.service + " at node " + env_->self.node +
                                                     " has nobody who takes " + route.type +

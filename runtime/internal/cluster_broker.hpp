@@ -98,6 +98,9 @@ private:
   struct served_route {
     std::string service;
     std::string type;
+    // What was found last, for a command without an id and for one with it.
+    std::uint64_t generation = 0;
+    local_services::target targets[2]{};
   };
 
   struct connection {
