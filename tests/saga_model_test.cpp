@@ -314,10 +314,14 @@ private:
     start();
   }
 
-  /// The sagas end in the midst of their work and are started again, while the writer goes on.
+  /// The node ends in order: all that waits for the writer is written. (A writer that goes on while the sagas start again is
+  /// no case: it ends with the process.)
   void restart() {
     ++total.restarts;
     world_.kill(running_);
+    world_.journal.stalled = false;
+    while (world_.write() > 0)
+      world_.run();
     start();
   }
 
