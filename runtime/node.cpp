@@ -5,6 +5,7 @@
 #include <eventcore/actors/internal/start_sagas.hpp>
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
+#include <eventcore/runtime/internal/cluster.hpp>
 #include <eventcore/runtime/internal/dead_letter_control.hpp>
 #include <eventcore/runtime/internal/saga_control.hpp>
 #include <eventcore/runtime/service_id.hpp>
@@ -72,13 +73,15 @@ struct node::impl {
       , service{options.journal.service}
       , name{options.name}
       , config{options}
-      , system{config} {
+      , system{config}
+      , cluster{std::make_unique<internal::cluster>(system, *journal, identity(), options.cluster)} {
     if (!journal->info().folder.empty())
       open_control();
   }
 
   ~impl() {
     control.reset();
+    cluster->leave(longest_stop);
     for (auto& [type, projection] : projections)
       projection.stop();
     // Each of these uses those after it.
@@ -90,6 +93,18 @@ struct node::impl {
     if (timers)
       caf::anon_send_exit(timers, caf::exit_reason::user_shutdown);
     directory->clear();
+    cluster.reset();
+  }
+
+  internal::node_identity identity() const {
+    internal::node_identity self;
+    self.node = name.empty() ? program_invocation_short_name : name;
+    self.service = service_id_of(service.empty() ? journal->info().service : service, name)
+                       ? *service_id_of(service.empty() ? journal->info().service : service, name)
+                       : self.node;
+    self.journal = journal->info().id;
+    self.incarnation = journal->info().incarnation;
+    return self;
   }
 
   template <class Handles>
@@ -135,6 +150,7 @@ struct node::impl {
   std::string name;
   system_config config;
   caf::actor_system system;
+  std::unique_ptr<internal::cluster> cluster;
   std::mutex mutex;
   std::unordered_map<const entity_type*, host_handle> hosts;
   std::unordered_map<const multi_stream_type*, multi_stream_handle> commands;
@@ -185,6 +201,56 @@ result<publisher> node::publish(publication content) const {
   return id ? publisher::create(std::move(content), *std::move(id)) : id.error();
 }
 
+// -- cluster
+
+service_handle node::service(const std::string& name) {
+  return impl_->cluster->service(name);
+}
+
+void node::export_actor(const std::string& name, const caf::actor& actor) {
+  if (!impl_->cluster->local().add(name, actor))
+    throw std::logic_error{"eventcore: this node exports a service named " + name + " already"};
+  impl_->cluster->local_changed();
+}
+
+void node::offer_events() {
+  impl_->cluster->offer_events();
+}
+
+void node::accept_events() {
+  impl_->cluster->accept_events();
+}
+
+result<void> node::join() {
+  return impl_->cluster->join();
+}
+
+std::string node::cluster_address() const {
+  return impl_->cluster->address();
+}
+
+std::vector<member_info> node::members() const {
+  return impl_->cluster->members();
+}
+
+service_registry& node::registry() {
+  return impl_->cluster->registry();
+}
+
+std::shared_ptr<event_source> node::remote_events(const std::string& name) {
+  return impl_->cluster->remote_events(name);
+}
+
+std::shared_ptr<federation_target> node::remote_target(const std::string& name) {
+  return impl_->cluster->remote_target(name);
+}
+
+void node::leave(std::chrono::nanoseconds within) {
+  impl_->cluster->leave(within);
+}
+
+// -- parts
+
 journal& node::journal() noexcept {
   return *impl_->journal;
 }
@@ -201,6 +267,8 @@ host_handle node::start_host(const entity_type& type, const host_options& option
     adapted.check_head = options.check_head && !impl_->relaxed;
     host = internal::start_host(impl_->system, *impl_->journal, type, adapted);
     impl_->directory->add(type.category, actor_of(host));
+    impl_->cluster->local().add(type, actor_of(host));
+    impl_->cluster->local_changed();
   }
   return host;
 }
@@ -212,6 +280,8 @@ multi_stream_handle node::start_multi_stream(const multi_stream_type& type,
   if (!commands) {
     commands = internal::start_multi_stream(impl_->system, *impl_->journal, type, impl_->directory, options);
     impl_->directory->add(type, actor_of(commands));
+    impl_->cluster->local().add(type, actor_of(commands));
+    impl_->cluster->local_changed();
   }
   return commands;
 }
