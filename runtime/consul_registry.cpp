@@ -145,15 +145,17 @@ public:
     // What cannot be understood is replaced.
     if (!living && living.error().code() != registry_errc::invalid_registration)
       return living.error();
-    if (living && *living) {
-      if (!internal::same_owner(instance, **living))
-        return internal::id_is_taken(instance, **living);
-      // Consul may have forgotten it since, or this agent may not be where it was registered: then it is registered again.
-      if (**living == instance && put(what, "agent/check/pass/service:" + percent_encoded(instance.id)))
-        return {};
-    }
-    return put(what, "agent/service/register?replace-existing-checks=true",
-               write_service(instance, time_to_live_));
+    if (living && *living && !internal::same_owner(instance, **living))
+      return internal::id_is_taken(instance, **living);
+    const auto renew = [&] { return put(what, "agent/check/pass/service:" + percent_encoded(instance.id)); };
+    // Consul may have forgotten it since, or this agent may not be where it was registered: then it is registered anew.
+    if (living && *living == instance && renew())
+      return {};
+    if (auto registered = put(what, "agent/service/register?replace-existing-checks=true",
+                              write_service(instance, time_to_live_));
+        !registered)
+      return registered;
+    return renew(); // one that had expired is expired still
   }
 
   result<void> withdraw(std::string_view id) override {

@@ -21,7 +21,7 @@ struct consul_options {
   std::string ca_file{};
   /// A registration that was not renewed for so long has expired. At least 100 ms; renew it three times as often.
   std::chrono::milliseconds time_to_live{15'000};
-  /// Of one question to Consul. Each function asks at most three.
+  /// Of one question to Consul. Registering asks four at most, else one.
   std::chrono::milliseconds call_limit{2'000};
   std::chrono::milliseconds connect_limit{1'000};
   /// Of one answer.
