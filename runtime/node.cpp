@@ -11,6 +11,7 @@
 #include <eventcore/runtime/service_id.hpp>
 
 #include <CLI/CLI.hpp>
+#include <caf/io/all.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -38,6 +39,8 @@ public:
     set("work-stealing.moderate-poll-attempts", std::size_t{200});
     set("work-stealing.moderate-sleep-duration", caf::timespan{50us});
     set("work-stealing.relaxed-sleep-duration", caf::timespan{1ms});
+    if (options.cluster)
+      load<caf::io::middleman>();
   }
 };
 

@@ -1,58 +1,161 @@
 #include <eventcore/runtime/internal/cluster.hpp>
 
+#include <eventcore/actors/internal/ask.hpp>
 #include <eventcore/runtime/cluster_errc.hpp>
+#include <eventcore/runtime/internal/cluster_broker.hpp>
+#include <eventcore/runtime/internal/embedded_registry.hpp>
 #include <eventcore/runtime/internal/service_impl.hpp>
 
 namespace eventcore::internal {
 
+namespace {
+
+using namespace std::chrono_literals;
+
+/// For what the broker answers at once.
+constexpr auto answer_limit = 5s;
+
+error wrong(std::string why) {
+  return make_error(cluster_errc::invalid_options, std::move(why));
+}
+
+result<void> check(const cluster_options& options) {
+  if (options.id.empty())
+    return wrong("cluster_options::id is empty; give the cluster a name");
+  if (options.heartbeat.count() <= 0 || options.silence < 2 * options.heartbeat)
+    return wrong("cluster_options::silence must be at least twice the heartbeat, and this more than 0");
+  if (options.max_message == 0 || options.max_message > (std::size_t{256} << 20))
+    return wrong("cluster_options::max_message must be between 1 byte and 256 MiB");
+  if (options.max_in_flight == 0 || options.max_in_flight > (std::size_t{1} << 24))
+    return wrong("cluster_options::max_in_flight must be between 1 and 16,777,216");
+  for (const auto& peer : options.peers)
+    if (auto where = host_port::parse(peer); !where)
+      return where.error();
+  return {};
+}
+
+} // namespace
+
 cluster::cluster(caf::actor_system& system, eventcore::journal& journal, node_identity self,
                  std::optional<cluster_options> options)
-    : system_{system}
-    , journal_{journal}
-    , self_{std::move(self)}
-    , options_{std::move(options)}
-    , local_{std::make_shared<local_services>(self_.service)} {
+    : alone_{!options}
+    , env_{new cluster_env{system, journal, self, options.value_or(cluster_options{}),
+                           std::make_shared<local_services>(self.service),
+                           std::make_shared<embedded_registry>()}} {
   register_error_category(caf::atom("cluster"), cluster_category());
 }
 
-cluster::~cluster() = default;
+cluster::~cluster() {
+  leave(0s);
+  env_->local->clear();
+}
 
-void cluster::local_changed() {}
-void cluster::offer_events() {}
-void cluster::accept_events() {}
+caf::actor cluster::broker() const {
+  std::lock_guard lock{mutex_};
+  return broker_;
+}
+
+void cluster::local_changed() {
+  if (const auto to = broker())
+    caf::anon_send(to, offers_changed{});
+}
+
+void cluster::offer_events() {
+  env_->offers_events = true;
+  local_changed();
+}
+
+void cluster::accept_events() {
+  env_->accepts_events = true;
+  local_changed();
+}
 
 service_handle cluster::service(const std::string& name) {
   std::lock_guard lock{mutex_};
   auto& known = services_[name];
-  if (!known) {
-    auto service = std::make_shared<remote_service>(name, local_, options_.value_or(cluster_options{}));
-    if (!options_)
-      service->close(
-          make_error(entity_errc::unreachable,
-                     "service " + name + " is not in this node, which takes no part in a cluster"));
-    caf::actor_config config;
-    auto proxy = caf::make_actor<service_proxy, caf::actor>(system_.next_actor_id(), system_.node(), &system_,
-                                                            config, service);
-    known = std::make_shared<service_handle::impl>(
-        service_handle::impl{&system_, std::move(service), std::move(proxy)});
+  if (known)
+    return service_handle{known};
+  auto service = std::make_shared<remote_service>(name, env_->local, env_->options);
+  caf::actor_config config;
+  auto& system = env_->system;
+  auto proxy = caf::make_actor<service_proxy, caf::actor>(system.next_actor_id(), system.node(), &system,
+                                                          config, service);
+  known = std::make_shared<service_handle::impl>(service_handle::impl{&system, service, std::move(proxy)});
+  if (alone_ || left_) {
+    service->close(make_error(entity_errc::unreachable,
+                              "service " + name + " is not in this node, which " +
+                                  (left_ ? "has left its cluster" : "takes no part in a cluster")));
+    return service_handle{known};
+  }
+  {
+    std::lock_guard env_lock{env_->mutex};
+    env_->services.emplace(name, service);
+  }
+  if (broker_) {
+    service->begin(std::chrono::steady_clock::now());
+    caf::anon_send(broker_, service_added{service});
   }
   return service_handle{known};
 }
 
 result<void> cluster::join() {
-  return make_error(cluster_errc::not_joined, "this node takes no part in a cluster: its options name none");
+  if (alone_)
+    return make_error(cluster_errc::not_joined,
+                      "the options of this node name no cluster that it could join");
+  const auto& options = env_->options;
+  if (auto good = check(options); !good)
+    return good;
+  std::lock_guard lock{mutex_};
+  if (broker_ || left_)
+    return wrong("the node has joined its cluster before");
+  auto listener = std::make_shared<socket_handle>();
+  if (!options.listen.empty()) {
+    auto where = host_port::parse(options.listen);
+    if (!where)
+      return where.error();
+    auto opened = listen_at(*where);
+    if (!opened)
+      return opened.error();
+    if (!opened->loopback && !options.tls && !options.insecure)
+      return wrong("the node would listen at " + where->str() +
+                   ", which others than this machine can reach, without TLS; configure certificates, or say "
+                   "`insecure` if the network is trusted");
+    *listener = std::move(opened->socket);
+    where->port = opened->port;
+    address_ = where->str();
+  }
+  auto& backend = env_->system.middleman().backend();
+  caf::actor_config config{&backend};
+  broker_ = caf::actor{env_->system.spawn_impl<cluster_broker, caf::hidden>(
+      config, env_, listener, options.advertise.empty() ? address_ : options.advertise)};
+  std::vector<std::shared_ptr<remote_service>> services;
+  {
+    std::lock_guard env_lock{env_->mutex};
+    for (const auto& [name, service] : env_->services)
+      services.push_back(service);
+  }
+  for (const auto& service : services)
+    service->begin(std::chrono::steady_clock::now());
+  return {};
 }
 
 std::string cluster::address() const {
-  return {};
+  std::lock_guard lock{mutex_};
+  return address_;
 }
 
 std::vector<member_info> cluster::members() const {
-  return {};
+  const auto to = broker();
+  if (!to)
+    return {};
+  const auto answer = ask_and_wait(env_->system, to, caf::make_message(get_members{}), answer_limit);
+  if (!answer || !answer->match_elements<std::vector<member_info>>())
+    return {};
+  return answer->get_as<std::vector<member_info>>(0);
 }
 
 service_registry& cluster::registry() {
-  std::abort();
+  return *env_->registry;
 }
 
 std::shared_ptr<event_source> cluster::remote_events(const std::string&) {
@@ -63,6 +166,24 @@ std::shared_ptr<federation_target> cluster::remote_target(const std::string&) {
   return {};
 }
 
-void cluster::leave(std::chrono::nanoseconds) {}
+void cluster::leave(std::chrono::nanoseconds within) {
+  caf::actor to;
+  std::vector<std::shared_ptr<remote_service>> services;
+  {
+    std::lock_guard lock{mutex_};
+    if (std::exchange(left_, true))
+      return;
+    to = std::exchange(broker_, {});
+    for (const auto& [name, handle] : services_)
+      services.push_back(handle->service);
+  }
+  if (to) {
+    const auto done = ask_and_wait(env_->system, to, caf::make_message(leave_cluster{}), bounded(within));
+    if (!done)
+      (void)ask_and_wait(env_->system, to, caf::make_message(end_cluster{}), answer_limit);
+  }
+  for (const auto& service : services)
+    service->close(make_error(entity_errc::stopped, "this node is shutting down"));
+}
 
 } // namespace eventcore::internal

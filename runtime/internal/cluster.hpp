@@ -3,8 +3,7 @@
 #include <eventcore/persistence/event_source.hpp>
 #include <eventcore/runtime/cluster_options.hpp>
 #include <eventcore/runtime/federation_target.hpp>
-#include <eventcore/runtime/internal/local_services.hpp>
-#include <eventcore/runtime/internal/remote_service.hpp>
+#include <eventcore/runtime/internal/cluster_env.hpp>
 #include <eventcore/runtime/members.hpp>
 #include <eventcore/runtime/service_registry.hpp>
 
@@ -14,15 +13,6 @@
 
 namespace eventcore::internal {
 
-/// Who this node is, to its peers.
-struct node_identity {
-  std::string node;
-  std::string service;
-  uuid journal;
-  uuid incarnation;
-  uuid instance = uuid::random(); ///< of this run of the process
-};
-
 /// What a node has of its cluster, and who calls other services through it: a part of `node`. Thread-safe.
 class cluster {
 public:
@@ -31,7 +21,7 @@ public:
           std::optional<cluster_options> options);
   ~cluster();
 
-  local_services& local() noexcept { return *local_; }
+  local_services& local() noexcept { return *env_->local; }
   /// The peers are to hear what is new in `local`.
   void local_changed();
   void offer_events();
@@ -47,14 +37,15 @@ public:
   void leave(std::chrono::nanoseconds within);
 
 private:
-  struct state;
-  caf::actor_system& system_;
-  eventcore::journal& journal_;
-  const node_identity self_;
-  const std::optional<cluster_options> options_;
-  const std::shared_ptr<local_services> local_;
-  std::mutex mutex_;
+  caf::actor broker() const;
+
+  const bool alone_;
+  const std::shared_ptr<cluster_env> env_;
+  mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<service_handle::impl>> services_;
+  caf::actor broker_; ///< empty: not joined
+  bool left_ = false;
+  std::string address_;
 };
 
 } // namespace eventcore::internal
