@@ -240,6 +240,10 @@ service_registry& node::registry() {
   return impl_->cluster->registry();
 }
 
+result<void> node::discovery_health() const {
+  return impl_->cluster->discovery_health();
+}
+
 std::shared_ptr<event_source> node::remote_events(const std::string& name) {
   return impl_->cluster->remote_events(name);
 }

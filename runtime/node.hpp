@@ -155,8 +155,13 @@ public:
   /// The other nodes that are known, in the order of their addresses.
   std::vector<member_info> members() const;
 
-  /// Who runs which service, as the nodes told each other. Lives as long as the node.
+  /// Who runs which service: `cluster_options::registry`, or where there is none, what the nodes told each other. Lives as long
+  /// as the node.
   service_registry& registry();
+
+  /// Whether the node is registered and the services that it calls were found the last time; else why not (`registry_errc`).
+  /// Calls go on with what is known meanwhile. Success before `join` and without a cluster.
+  result<void> discovery_health() const;
 
   /// The events of service `name`, whose node offers them (`offer_events`), for projections and all who keep cursors. Credit is
   /// given page by page; a lost connection is made again, and goes on behind the last event that was read. Feeds answer
@@ -168,7 +173,8 @@ public:
   std::shared_ptr<federation_target> remote_target(const std::string& name);
 
   /// Leaves the cluster in order: takes no more calls of peers (they are told, and hold theirs), lets those under way finish, for
-  /// at most `within`, and closes all connections. The end of the node does it, too.
+  /// at most `within`, and closes all connections. Before, it withdraws itself from its registry, which may take as long as that
+  /// takes to answer. The end of the node does it, too.
   void leave(std::chrono::nanoseconds within);
 
   // -- parts

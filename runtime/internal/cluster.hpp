@@ -2,6 +2,7 @@
 
 #include <eventcore/persistence/event_source.hpp>
 #include <eventcore/runtime/cluster_options.hpp>
+#include <eventcore/runtime/discovery.hpp>
 #include <eventcore/runtime/federation_target.hpp>
 #include <eventcore/runtime/internal/cluster_env.hpp>
 #include <eventcore/runtime/members.hpp>
@@ -32,12 +33,14 @@ public:
   std::string address() const;
   std::vector<member_info> members() const;
   service_registry& registry();
+  result<void> discovery_health() const;
   std::shared_ptr<event_source> remote_events(const std::string& name);
   std::shared_ptr<federation_target> remote_target(const std::string& name);
   void leave(std::chrono::nanoseconds within);
 
 private:
   caf::actor broker() const;
+  service_info self() const;
 
   const bool alone_;
   const std::shared_ptr<cluster_env> env_;
@@ -46,6 +49,9 @@ private:
   caf::actor broker_; ///< empty: not joined
   bool left_ = false;
   std::string address_;
+  std::string advertised_; ///< where peers are told to connect to
+  timestamp joined_at_{};
+  std::unique_ptr<discovery> discovery_; ///< empty: not joined
 };
 
 } // namespace eventcore::internal

@@ -74,6 +74,10 @@ caf::behavior cluster_broker::make_behavior() {
           if (c.link && !c.leaving && std::ranges::count(c.peer->offers(), m.service->name()) > 0)
             m.service->attach(c.link);
       },
+      [this](const addresses_found& m) {
+        for (const auto& address : m.addresses)
+          learn(address, false);
+      },
       [this](get_members) { return members(); },
       [this](leave_cluster) -> caf::result<void> {
         leave_requests_.emplace_back(*current_mailbox_element());
@@ -282,6 +286,7 @@ std::optional<std::string> cluster_broker::take_frame(handle h, connection& c, f
   case frame_kind::goodbye:
     c.leaving = true;
     if (c.link) {
+      (void)env_->registry->withdraw(info_of(*c.peer).id);
       std::lock_guard lock{env_->mutex};
       for (const auto& [name, service] : env_->services)
         service->detach(*c.link);

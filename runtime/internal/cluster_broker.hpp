@@ -40,6 +40,11 @@ struct service_added {
   std::shared_ptr<remote_service> service;
 };
 
+/// Nodes may be at these addresses, a registry says.
+struct addresses_found {
+  std::vector<std::string> addresses;
+};
+
 /// Answered with `std::vector<member_info>`.
 struct get_members {};
 
@@ -56,6 +61,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::dialed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::cluster_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::offers_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::service_added)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::addresses_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_members)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<eventcore::member_info>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::leave_cluster)
@@ -123,8 +129,8 @@ private:
     time_point since{};
     time_point next_try{};
     std::chrono::milliseconds pause{0};
-    std::string registered{}; ///< id in the registry
-    std::string logged{};     ///< the failure that was logged last
+    std::optional<service_info> registration{}; ///< while it is connected
+    std::string logged{};                       ///< the failure that was logged last
   };
 
   // -- connections
@@ -157,6 +163,7 @@ private:
   std::optional<std::string> conflict_with_others(handle h, const connection& c, const NodeHello& hello);
   std::vector<member_info> members() const;
   void attach_services(connection& c);
+  void register_peer(connection& c);
 
   // -- time
   void on_tick();

@@ -1,14 +1,14 @@
-#include <eventcore/runtime/memory_registry.hpp>
+#include <eventcore/runtime/embedded_registry.hpp>
 
 #include <eventcore/runtime/internal/registration.hpp>
 
 namespace eventcore {
 
-memory_registry::memory_registry(clock::duration time_to_live, std::function<clock::time_point()> now)
+embedded_registry::embedded_registry(clock::duration time_to_live, std::function<clock::time_point()> now)
     : time_to_live_{time_to_live}
     , now_{now ? std::move(now) : clock::now} {}
 
-result<void> memory_registry::enter(const service_info& instance) {
+result<void> embedded_registry::enter(const service_info& instance) {
   if (auto checked = internal::check_registration(instance); !checked)
     return checked;
   std::lock_guard lock{mutex_};
@@ -22,14 +22,14 @@ result<void> memory_registry::enter(const service_info& instance) {
   return {};
 }
 
-result<void> memory_registry::withdraw(std::string_view id) {
+result<void> embedded_registry::withdraw(std::string_view id) {
   std::lock_guard lock{mutex_};
   if (auto found = entries_.find(id); found != entries_.end())
     entries_.erase(found);
   return {};
 }
 
-result<std::vector<service_info>> memory_registry::discover(std::string_view type) {
+result<std::vector<service_info>> embedded_registry::discover(std::string_view type) {
   std::vector<service_info> found;
   std::lock_guard lock{mutex_};
   for (const auto now = now_(); const auto& [id, e] : entries_)
@@ -38,7 +38,7 @@ result<std::vector<service_info>> memory_registry::discover(std::string_view typ
   return found;
 }
 
-result<std::optional<service_info>> memory_registry::find(std::string_view id) {
+result<std::optional<service_info>> embedded_registry::find(std::string_view id) {
   std::lock_guard lock{mutex_};
   auto found = entries_.find(id);
   if (found == entries_.end() || found->second.expires <= now_())

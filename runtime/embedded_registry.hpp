@@ -10,13 +10,15 @@
 
 namespace eventcore {
 
-/// A registry in this process, for nodes in one process and for tests. Errors: `invalid_registration` and `id_taken`.
-class memory_registry final : public service_registry {
+/// A registry in this process. In a node of a cluster it holds what the nodes told each other: each connected peer is renewed when
+/// it is sent a heartbeat, withdrawn when it says that it leaves, and expires when its connection is lost and not made again.
+/// Errors: `invalid_registration` and `id_taken`.
+class embedded_registry final : public service_registry {
 public:
   using clock = std::chrono::steady_clock;
 
   /// What was not renewed for `time_to_live` has expired, by the clock `now` (empty: the system's).
-  explicit memory_registry(clock::duration time_to_live, std::function<clock::time_point()> now = {});
+  explicit embedded_registry(clock::duration time_to_live, std::function<clock::time_point()> now = {});
 
   result<void> enter(const service_info& instance) override;
   result<void> withdraw(std::string_view id) override;

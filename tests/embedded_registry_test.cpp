@@ -1,6 +1,6 @@
 #include "support/registry_conformance.hpp"
 
-#include <eventcore/runtime/memory_registry.hpp>
+#include <eventcore/runtime/embedded_registry.hpp>
 
 #include <atomic>
 #include <set>
@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// Processes are played: each renews whenever time passes.
-class memory_world final : public registry_world {
+class embedded_world final : public registry_world {
 public:
   service_registry& registry() override { return registry_; }
   std::chrono::milliseconds time_to_live() const override { return 1min; }
@@ -31,7 +31,7 @@ public:
 private:
   class player final : public registered_process {
   public:
-    player(memory_world& world, service_info instance)
+    player(embedded_world& world, service_info instance)
         : world_{world}
         , instance_{std::move(instance)} {
       renew();
@@ -50,17 +50,17 @@ private:
     }
 
   private:
-    memory_world& world_;
+    embedded_world& world_;
     service_info instance_;
   };
 
   std::chrono::steady_clock::time_point now_{};
   std::set<player*> players_;
-  memory_registry registry_{time_to_live(), [this] { return now_; }};
+  embedded_registry registry_{time_to_live(), [this] { return now_; }};
 };
 
 [[maybe_unused]] const bool registered =
-    register_registry_conformance("memory_registry", [] { return std::make_unique<memory_world>(); });
+    register_registry_conformance("embedded_registry", [] { return std::make_unique<embedded_world>(); });
 
 } // namespace
 
