@@ -280,3 +280,35 @@ BOOST_FIXTURE_TEST_CASE(who_stalls_or_throws_is_alone_with_it, shop) {
   must_pass(stalls.reached(last, patience));
   BOOST_TEST((noted("stalls") == all_numbers()));
 }
+
+/// Events larger than what a subscription asks for at once, a projection applies in one transaction, or goes to a target in one batch;
+/// from memory and from disk.
+BOOST_FIXTURE_TEST_CASE(an_event_too_large_for_any_window_reaches_all, shop) {
+  const std::string text(5u << 20, 'x');
+  const auto append_large = [&](std::int64_t number) {
+    must(n->journal().commit_and_wait(
+        append("order-1", expected_version::any(), {happened(number, text), happened(number + 1, text)})));
+    must(n->journal().commit_and_wait(append("order-1", expected_version::any(), {happened(number + 2)})));
+  };
+  append_large(1);
+  std::vector<subscription> all{
+      follow({.name = "one"}),
+      follow({.name = "small", .chunk = {.events = 1, .bytes = 1}}),
+      follow({.name = "group", .workers = 3}),
+  };
+  projection_options small;
+  small.max_batch_bytes = 1;
+  small.max_batch_memory = 1;
+  const auto view = must(n->project<totals>(small));
+  const auto hub = federate();
+  append_large(4);
+  const auto last = must(n->journal().head());
+  for (auto& s : all) {
+    must_pass(s.reached(last, patience));
+    BOOST_TEST((noted(must(s.stats(patience)).name) == numbers_seen{1, 2, 3, 4, 5, 6}));
+  }
+  must_pass(view.wait_until(last, patience));
+  BOOST_TEST(must(view.get<totals::all>(true))->total() == 21);
+  must_pass(hub.reached("target", last, patience));
+  BOOST_TEST((numbers(read_log(*target)) == numbers_seen{1, 2, 3, 4, 5, 6}));
+}
