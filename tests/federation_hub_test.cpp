@@ -8,6 +8,7 @@
 #include <eventcore/runtime/federation_hub.hpp>
 #include <eventcore/runtime/node.hpp>
 
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -59,6 +60,46 @@ private:
 
   std::unique_ptr<federation_target> inner_;
   std::atomic<bool> open_{false};
+};
+
+/// A service that ends and comes back, with what was on its way to it: its journal is closed and opened again.
+class restarting_service final : public federation_target {
+public:
+  explicit restarting_service(std::filesystem::path dir)
+      : dir_{std::move(dir)} {}
+
+  void start() {
+    std::lock_guard lock{mutex_};
+    journal_ = must(open_lmdb_journal(dir_));
+    inner_ = make_journal_target(*journal_);
+  }
+  void end() {
+    std::lock_guard lock{mutex_};
+    inner_.reset();
+    journal_.reset();
+  }
+  log_position head() {
+    std::lock_guard lock{mutex_};
+    return must(journal_->head());
+  }
+
+  void ask_position(const federation_source& source,
+                    std::function<void(result<log_position>)> done) override {
+    std::lock_guard lock{mutex_};
+    inner_ ? inner_->ask_position(source, std::move(done)) : done(away());
+  }
+  void deliver(federation_batch batch, std::function<void(federation_answer)> done) override {
+    std::lock_guard lock{mutex_};
+    inner_ ? inner_->deliver(std::move(batch), std::move(done)) : done({0, away()});
+  }
+
+private:
+  static error away() { return make_error(federation_errc::unavailable, "nobody listens"); }
+
+  std::filesystem::path dir_;
+  std::mutex mutex_;
+  std::unique_ptr<journal> journal_;
+  std::unique_ptr<federation_target> inner_;
 };
 
 /// A service of accounts, and the journals of two others.
@@ -160,6 +201,53 @@ BOOST_FIXTURE_TEST_CASE(a_target_that_is_away_gets_all_when_it_is_back_and_other
   BOOST_TEST((positions_in(*left) == first(1'100)));
   BOOST_TEST(must(hub.stats("left", patience)).available);
   BOOST_TEST(must(hub.stats("left", patience)).subscription.parked == 0u);
+}
+
+/// spec 29: away for a while again and again, whatever is on its way then, while others append and are sent to.
+BOOST_FIXTURE_TEST_CASE(a_target_that_ends_and_comes_back_has_each_event_once, bank_and_others) {
+  constexpr log_position wanted = 20'000;
+  constexpr int ends = 20;
+  const temp_dir dir;
+  const auto away = std::make_shared<restarting_service>(dir.path());
+  away->start();
+  const auto hub =
+      must(start(all_to({"left", "right"}), {{"left", away}, {"right", make_journal_target(*right)}}));
+  std::atomic<bool> failed{false};
+  std::jthread writer{[&] {
+    for (log_position p = 0; p < wanted && !failed; p += 10)
+      failed = !bank->journal().commit_and_wait(test::append("account-" + std::to_string(p % 7),
+                                                             expected_version::any(),
+                                                             std::vector<new_event>(10, deposited(1))));
+  }};
+  // It comes a bit further each time: the rest of its events waits for it.
+  for (log_position i = 1; i <= ends; ++i) {
+    while (away->head() < i * wanted / (ends + 1) && !failed)
+      std::this_thread::yield();
+    away->end();
+    while (must(hub.stats("left", patience)).available)
+      std::this_thread::yield();
+    away->start();
+  }
+  away->end();
+  writer.join();
+  BOOST_TEST_REQUIRE(!failed);
+
+  // The other one has all while this one is away, and noticed nothing.
+  must_pass(hub.reached("right", wanted, patience));
+  BOOST_TEST((positions_in(*right) == first(wanted)));
+  const auto other = must(hub.stats("right", patience));
+  BOOST_TEST(other.available);
+  BOOST_TEST(other.delivered == wanted);
+  BOOST_TEST(other.subscription.retries + other.subscription.parked + other.subscription.restarts == 0u);
+
+  away->start();
+  must_pass(hub.reached("left", wanted, patience));
+  BOOST_TEST(must(hub.stats("left", patience)).available);
+  BOOST_TEST(must(hub.stats("left", patience)).subscription.parked == 0u);
+  away->end();
+  const auto arrived = must(open_lmdb_journal_reader(dir.path()));
+  BOOST_TEST((positions_in(*arrived) == first(wanted))); // so those of a stream are in its order
+  BOOST_TEST(verify_journal(*arrived).ok());
 }
 
 BOOST_FIXTURE_TEST_CASE(an_event_that_fails_is_parked_for_its_target_alone, bank_and_others) {

@@ -350,6 +350,12 @@ BOOST_AUTO_TEST_CASE(the_tool_refuses_bad_rules_and_bad_usage) {
   BOOST_TEST(run_program("eventcore", {"federation", "check"}).exit_code == 2);
   BOOST_TEST(run_program("eventcore", {"federation", "chekc", file.path()}).exit_code == 2);
   BOOST_TEST(run_program("eventcore", {"federation", "check", file.path(), "--event", "x.Y"}).exit_code == 2);
+  for (const auto* no_type : {"shop.Order*", "", "shop Order"}) {
+    run = run_program("eventcore",
+                      {"federation", "check", file.path(), "--event", no_type, "--from", "orders"});
+    BOOST_TEST(run.exit_code == 2, no_type);
+    BOOST_TEST(run.complained("is no event type"), run.err);
+  }
 }
 
 } // namespace test

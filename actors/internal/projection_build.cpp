@@ -169,9 +169,12 @@ result<projection_build::page> projection_build::read_page(source_state& s, stea
     note(s.again, why, now, "nothing comes from source " + s.source->name());
     return page::end;
   };
-  if (!s.feed)
-    if (auto opened = open_feed(s); !opened)
+  if (!s.feed) {
+    auto opened = open_feed(s);
+    s.looked_at = true;
+    if (!opened)
       return give_up(opened.error());
+  }
   auto delivered = s.feed->read({.events = std::min(largest_page.events, options_.max_batch_events),
                                  .bytes = std::min(largest_page.bytes, options_.max_batch_bytes)});
   if (!delivered)
@@ -320,6 +323,12 @@ bool projection_build::caught_up_with(const projection_build& live) const {
       return false;
   }
   return true;
+}
+
+bool projection_build::position_counts(std::size_t source) const {
+  const auto& s = sources_[source];
+  const auto& failure = s.again.failure;
+  return !applies_ || (s.looked_at && !(failure && failure->code() == projection_errc::source_changed));
 }
 
 projection_stats::build projection_build::stats() const {
