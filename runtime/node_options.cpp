@@ -112,6 +112,7 @@ public:
            : type == "string"         ? "string: \"text\""
            : type == "timespan"       ? "timespan: a number with a unit, such as 500ms, 10s or 2min"
            : type == "list of string" ? "list of string: [\"a\", \"b\"]"
+           : type == "double"         ? "double: a number such as 0.01"
                                       : "integer: a whole number that is not negative";
   }
 
@@ -245,8 +246,35 @@ private:
         .add<std::string>("ca", "file with the authority whose certificates all nodes of the cluster have",
                           [](options& o, auto v) { return put_file(tls_of(o).ca, v); });
     group{*this, "eventcore.admin"}.add<std::string>(
-        "listen", "host:port of the HTTP interface for administration; reserved, nothing listens there yet",
-        [](options& o, auto v) { return put_listener(o.admin_listen, std::move(v)); });
+        "listen", "host:port of /metrics and /health; port 0 takes a free one (default: nowhere)",
+        [](options& o, auto v) { return put_listener(o.admin.listen, std::move(v)); });
+    group{*this, "eventcore.trace"}
+        .add<std::string>("endpoint", "http://host:port of an OTLP collector (default: nothing is traced)",
+                          [](options& o, auto v) { return put_text(o.trace.endpoint, std::move(v)); })
+        .add<double>("sample", "share of the traces that are recorded, 0 to 1 (default: 1)",
+                     [](options& o, auto v) -> complaint {
+                       if (!(v >= 0 && v <= 1))
+                         return "must be 0 to 1";
+                       o.trace.sample = v;
+                       return {};
+                     });
+    group{*this, "eventcore.log"}
+        .add<std::string>("form", "of the log's lines: text or json (default: as spdlog does by itself)",
+                          [](options& o, auto v) -> complaint {
+                            if (v != "text" && v != "json")
+                              return "must be \"text\" or \"json\"";
+                            o.log.enabled = true;
+                            o.log.form = v == "json" ? log_options::form::json : log_options::form::text;
+                            return {};
+                          })
+        .add<std::string>("file", "that the log is appended to (default: standard error)",
+                          [](options& o, auto v) {
+                            std::string name;
+                            auto wrong = put_text(name, std::move(v));
+                            o.log.enabled = wrong.empty() || o.log.enabled;
+                            o.log.file = name;
+                            return wrong;
+                          });
   }
 
   caf::config_option_set set_;
