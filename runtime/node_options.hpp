@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,8 @@ struct node_options {
   std::size_t max_throughput = 300;
   /// How long the end of a node may take, all in all; see `node::stop`.
   std::chrono::milliseconds stop_within{20'000};
-  /// The node speaks with others if this says where it listens, or who they are.
-  cluster_options cluster{};
+  /// Makes the node one of a cluster: see `node::join`.
+  std::optional<cluster_options> cluster{};
   /// How the node is seen from outside.
   admin_options admin{};
   trace_options trace{};

@@ -19,7 +19,7 @@ step_outcome outcome_of(const error& why) {
       return step_outcome::refused;
   for (auto e : {entity_errc::overloaded, entity_errc::deadline_exceeded, entity_errc::decider_failed,
                  entity_errc::recovery_failed, entity_errc::not_persisted, entity_errc::conflict,
-                 entity_errc::stopped})
+                 entity_errc::stopped, entity_errc::unreachable})
     if (code == e)
       return step_outcome::nothing_happened;
   for (auto e : {breaker_errc::circuit_open, breaker_errc::too_many_calls, breaker_errc::gave_up})

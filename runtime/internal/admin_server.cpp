@@ -179,8 +179,9 @@ result<std::unique_ptr<admin_server>> admin_server::open(const admin_options& op
   else if (!http.bind_to_port(where->host.c_str(), port))
     port = -1;
   if (port < 0)
-    return make_error(journal_errc::invalid_argument, "admin.listen: nobody can listen at " + options.listen +
-                                                          "; is the port taken, or the address not of this machine?");
+    return make_error(journal_errc::invalid_argument,
+                      "admin.listen: nobody can listen at " + options.listen +
+                          "; is the port taken, or the address not of this machine?");
   http.widen_backlog();
   made->address = (where->host.find(':') == std::string::npos ? where->host : '[' + where->host + ']') + ':' +
                   std::to_string(port);

@@ -25,12 +25,18 @@ health_monitor::health_monitor()
     : thread_{[this] { run(); }} {}
 
 health_monitor::~health_monitor() {
+  stop();
+}
+
+void health_monitor::stop() {
   {
     std::lock_guard guard{mutex_};
     stopping_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable())
+    thread_.join();
+  checks_.clear();
 }
 
 void health_monitor::add(std::string name, health_check check) {
@@ -43,7 +49,7 @@ void health_monitor::add(std::string name, health_check check) {
 health_report health_monitor::report() {
   std::unique_lock lock{mutex_};
   const auto asked = clock::now();
-  if (asked - looked_at_ < fresh)
+  if (asked - looked_at_ < fresh || stopping_)
     return last_;
   wanted_ = true;
   changed_.notify_all();

@@ -15,6 +15,9 @@ public:
   health_monitor();
   ~health_monitor();
 
+  /// Ends the thread, and forgets the checks. Later reports are the last one. Idempotent.
+  void stop();
+
   /// A check of the same name is replaced.
   void add(std::string name, health_check check);
 

@@ -76,10 +76,22 @@ double number(std::uint64_t n) {
 }
 
 const char* error_name(std::size_t value) {
-  static constexpr std::array names{"other",           "rejected",     "invalid_id",        "unknown_command",
-                                    "overloaded",      "deadline_exceeded", "decider_failed", "recovery_failed",
-                                    "not_persisted",   "conflict",     "outcome_unknown",   "stopped",
-                                    "unexpected_reply", "key_reused",  "invalid_command",   "not_owned"};
+  static constexpr std::array names{"other",
+                                    "rejected",
+                                    "invalid_id",
+                                    "unknown_command",
+                                    "overloaded",
+                                    "deadline_exceeded",
+                                    "decider_failed",
+                                    "recovery_failed",
+                                    "not_persisted",
+                                    "conflict",
+                                    "outcome_unknown",
+                                    "stopped",
+                                    "unexpected_reply",
+                                    "key_reused",
+                                    "invalid_command",
+                                    "not_owned"};
   return value < names.size() ? names[value] : names[0];
 }
 
@@ -157,8 +169,8 @@ void add_subscriptions(page& to, const telemetry& parts, journal_reader& journal
              lag_seconds(journal, position));
     to.gauge("eventcore_subscription_lag_events", "Positions of the log behind its end", of,
              head && *head > position ? number(*head - position) : 0);
-    for (auto state : {subscription_state::catching_up, subscription_state::live, subscription_state::retrying,
-                       subscription_state::stopped})
+    for (auto state : {subscription_state::catching_up, subscription_state::live,
+                       subscription_state::retrying, subscription_state::stopped})
       to.gauge("eventcore_subscription_state", "1 for the state that the subscription is in",
                {{"subscription", s->name}, {"state", std::string{to_string(state)}}},
                s->state.load() == state ? 1 : 0);
@@ -197,8 +209,9 @@ void add_breakers(page& to, const metrics_list<breaker_metrics>& breakers) {
     to.counter("eventcore_breaker_calls_total", "Calls that have passed", of, number(b->calls.get()));
     to.counter("eventcore_breaker_failures_total", "Calls that failed, time-outs included", of,
                number(b->failures.get()));
-    to.counter("eventcore_breaker_refused_total", "Calls that were refused, because it is open or too many are under way",
-               of, number(b->refused.get() + b->too_many.get()));
+    to.counter("eventcore_breaker_refused_total",
+               "Calls that were refused, because it is open or too many are under way", of,
+               number(b->refused.get() + b->too_many.get()));
     to.counter("eventcore_breaker_opened_total", "How often it has opened", of, number(b->opened.get()));
   }
 }
@@ -219,11 +232,13 @@ void add_journal(page& to, const journal_stats& s, result<log_position> head) {
                s.sync_seconds.bounds, s.sync_seconds.counts, s.sync_seconds.sum);
   to.histogram("eventcore_journal_batch_commits", "Commits that one transaction took", {}, s.batch.bounds,
                s.batch.counts, s.batch.sum);
-  to.gauge("eventcore_journal_queue_commits", "Commits that wait for the writer", {}, number(s.pending_commits));
+  to.gauge("eventcore_journal_queue_commits", "Commits that wait for the writer", {},
+           number(s.pending_commits));
   to.gauge("eventcore_journal_queue_bytes", "What these reserved", {}, number(s.pending_bytes));
-  to.gauge("eventcore_journal_queue_commits_limit", "Commits that may wait", {}, number(s.max_pending_commits));
-  to.counter("eventcore_journal_overloaded_total", "Reservations that were refused, because too much waits", {},
-             number(s.overloaded));
+  to.gauge("eventcore_journal_queue_commits_limit", "Commits that may wait", {},
+           number(s.max_pending_commits));
+  to.counter("eventcore_journal_overloaded_total", "Reservations that were refused, because too much waits",
+             {}, number(s.overloaded));
   const char* snapshots = "Snapshots that were handed over, and those that could not be read";
   to.counter("eventcore_snapshots_total", snapshots, {{"result", "written"}}, number(s.snapshots_written));
   to.counter("eventcore_snapshots_total", snapshots, {{"result", "dropped"}}, number(s.snapshots_dropped));

@@ -183,9 +183,8 @@ void add_node_checks(health_monitor& to, eventcore::journal& journal, const tele
   if (const auto& folder = journal.info().folder; !folder.empty())
     to.add("disk_space", [folder, least = options.min_free_disk] { return check_disk(folder, least); });
   to.add("overload", [check = std::make_shared<overload_check>(journal, parts)] { return (*check)(); });
-  to.add("subscriptions", [&journal, &parts, most = options.max_lag] {
-    return check_subscriptions(journal, parts, most);
-  });
+  to.add("subscriptions",
+         [&journal, &parts, most = options.max_lag] { return check_subscriptions(journal, parts, most); });
   to.add("breakers", [&parts] { return check_breakers(parts); });
 }
 

@@ -112,7 +112,8 @@ node_log::node_log(const log_options& options, std::string service)
     }
   if (!place)
     place = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-  impl_->pool = std::make_shared<spdlog::details::thread_pool>(std::max<std::size_t>(options.max_waiting, 1), 1);
+  impl_->pool =
+      std::make_shared<spdlog::details::thread_pool>(std::max<std::size_t>(options.max_waiting, 1), 1);
   auto behind = std::make_shared<spdlog::async_logger>("eventcore", std::move(place), impl_->pool,
                                                        spdlog::async_overflow_policy::overrun_oldest);
   behind->set_pattern("%v");

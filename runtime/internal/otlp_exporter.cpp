@@ -187,7 +187,8 @@ void otlp_exporter::impl::run() {
     changed.wait_for(lock, options.interval, [this] { return waiting.size() >= options.batch || stopping; });
     while (!waiting.empty()) {
       const auto count = static_cast<std::ptrdiff_t>(std::min(waiting.size(), options.batch));
-      batch.assign(std::make_move_iterator(waiting.begin()), std::make_move_iterator(waiting.begin() + count));
+      batch.assign(std::make_move_iterator(waiting.begin()),
+                   std::make_move_iterator(waiting.begin() + count));
       waiting.erase(waiting.begin(), waiting.begin() + count);
       lock.unlock();
       send(batch);
