@@ -91,7 +91,8 @@ const char* error_name(std::size_t value) {
                                     "unexpected_reply",
                                     "key_reused",
                                     "invalid_command",
-                                    "not_owned"};
+                                    "not_owned",
+                                    "unreachable"};
   return value < names.size() ? names[value] : names[0];
 }
 
