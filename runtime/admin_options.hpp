@@ -41,15 +41,16 @@ struct trace_options {
   std::chrono::milliseconds call_limit{5'000};
 };
 
+enum class log_form : std::uint8_t {
+  text, ///< time, level, message, and in brackets what the line is about
+  json, ///< one object a line
+};
+
 /// Where the log lines of the process go, those of the user's own `spdlog::info(...)` included.
 struct log_options {
-  enum class form : std::uint8_t {
-    text, ///< time, level, message, and in brackets what the line is about
-    json, ///< one object a line
-  };
   /// False: they go where spdlog sends them by default, in its form.
   bool enabled = false;
-  log_options::form form = log_options::form::text;
+  log_form form = log_form::text;
   /// Appended to; its folder is made if there is none. Empty: standard error. A file that cannot be opened is said there, too.
   std::filesystem::path file{};
   /// Lines that wait to be written, by a thread of its own; when there are more, the oldest ones are lost, and counted.

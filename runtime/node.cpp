@@ -29,7 +29,7 @@ using namespace std::chrono_literals;
 class system_config : public caf::actor_system_config, public internal::telemetry_holder {
 public:
   system_config(const node_options& options, std::shared_ptr<internal::telemetry> seen_by) {
-    content = std::move(seen_by);
+    telemetry_holder::content = std::move(seen_by);
     if (options.threads > 0)
       set("scheduler.max-threads", options.threads);
     set("scheduler.max-throughput", std::max<std::size_t>(options.max_throughput, 1));

@@ -296,7 +296,7 @@ private:
                             if (v != "text" && v != "json")
                               return "must be \"text\" or \"json\"";
                             o.log.enabled = true;
-                            o.log.form = v == "json" ? log_options::form::json : log_options::form::text;
+                            o.log.form = v == "json" ? log_form::json : log_form::text;
                             return {};
                           })
         .add<std::string>("file", "that the log is appended to (default: standard error)",

@@ -27,7 +27,9 @@ std::uint64_t count_of(const distribution& d) {
 } // namespace
 
 BOOST_AUTO_TEST_CASE(a_journal_tells_what_it_wrote_and_how) {
-  auto j = open_memory_journal({.writer = writer_mode::stepped});
+  journal_options options;
+  options.writer = writer_mode::stepped;
+  auto j = open_memory_journal(options);
   const auto submit = [&](commit c) { j->submit(std::move(c), *j->reserve(), nullptr, 0); };
   BOOST_TEST(j->stats().events_by_type.empty());
   BOOST_TEST((j->stats().last_success == std::chrono::steady_clock::time_point{}));
@@ -47,7 +49,10 @@ BOOST_AUTO_TEST_CASE(a_journal_tells_what_it_wrote_and_how) {
 }
 
 BOOST_AUTO_TEST_CASE(a_journal_tells_when_too_much_waited) {
-  auto j = open_memory_journal({.writer = writer_mode::stepped, .max_pending_commits = 1});
+  journal_options options;
+  options.writer = writer_mode::stepped;
+  options.max_pending_commits = 1;
+  auto j = open_memory_journal(options);
   BOOST_TEST(j->stats().max_pending_commits == 1u);
   auto held = j->reserve();
   BOOST_TEST(j->stats().overloaded == 0u);

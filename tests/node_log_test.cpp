@@ -32,7 +32,7 @@ std::vector<std::string> lines_of(const std::filesystem::path& file) {
   return lines;
 }
 
-node_options logging(log_options::form form, const std::filesystem::path& file) {
+node_options logging(log_form form, const std::filesystem::path& file) {
   node_options options;
   options.name = "till";
   options.log = {.enabled = true, .form = form, .file = file};
@@ -50,7 +50,7 @@ BOOST_AUTO_TEST_CASE(a_line_of_json_says_what_it_is_about) {
   test::temp_dir dir;
   const auto file = dir.path() / "logs" / "till.json";
   {
-    node n{open_memory_journal(), logging(log_options::form::json, file)};
+    node n{open_memory_journal(), logging(log_form::json, file)};
     spdlog::info("quotes \"and\"\nlines {}", "\xff");
     auto written = n.subscribe<writer>({.name = "writer"});
     BOOST_REQUIRE(written);
@@ -81,7 +81,7 @@ BOOST_AUTO_TEST_CASE(a_line_of_text_stays_one) {
   test::temp_dir dir;
   const auto file = dir.path() / "till.log";
   {
-    node n{open_memory_journal(), logging(log_options::form::text, file)};
+    node n{open_memory_journal(), logging(log_form::text, file)};
     log_scope scope{"account-alice", 7, trace};
     spdlog::warn("one\ntwo\x01");
   }
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_log_without_room_is_counted_and_keeps_nobody_from_work) {
     std::filesystem::path disk;
     ~unmount() { ::umount(disk.c_str()); }
   } later{disk};
-  auto options = logging(log_options::form::json, disk / "till.json");
+  auto options = logging(log_form::json, disk / "till.json");
   options.admin.listen = "0";
   node n{open_memory_journal(), options};
   const auto lost = [&] {
@@ -128,6 +128,6 @@ BOOST_AUTO_TEST_CASE(a_log_without_room_is_counted_and_keeps_nobody_from_work) {
 BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_had_is_no_reason_to_fail) {
   test::temp_dir dir;
   std::ofstream{dir.path() / "file"} << "no folder";
-  node n{open_memory_journal(), logging(log_options::form::text, dir.path() / "file" / "till.log")};
+  node n{open_memory_journal(), logging(log_form::text, dir.path() / "file" / "till.log")};
   BOOST_TEST(n.host<account>().ask("alice", bank::GetBalance{}, patience).has_value());
 }

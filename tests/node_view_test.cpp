@@ -187,7 +187,9 @@ BOOST_AUTO_TEST_CASE(a_check_that_does_not_return_is_named) {
 }
 
 BOOST_AUTO_TEST_CASE(a_journal_that_hangs_is_named) {
-  auto journal = open_memory_journal({.writer = writer_mode::stepped});
+  journal_options stepped;
+  stepped.writer = writer_mode::stepped;
+  auto journal = open_memory_journal(stepped);
   auto& hanging = *journal;
   node n{std::move(journal), seen_options({})};
   std::string problem;
@@ -290,10 +292,8 @@ BOOST_AUTO_TEST_CASE(a_subscription_that_stopped_is_named_and_its_lag_is_seen) {
   const auto page = body_of(n, "/metrics");
   BOOST_TEST(has_line(page, R"(eventcore_subscription_lag_events{service="till",subscription="audit"} 1)"),
              page);
-  BOOST_TEST(page.find(R"(eventcore_event_lag_seconds{service="till",subscription="audit"} 0.)") !=
-                     std::string::npos ||
-                 page.find(R"(eventcore_event_lag_seconds{service="till",subscription="audit"} )") !=
-                     std::string::npos,
+  BOOST_TEST(page.find(R"(eventcore_event_lag_seconds{service="till",subscription="audit"} )") !=
+                 std::string::npos,
              page);
   auditor::refuses = false;
   BOOST_REQUIRE(audit->resume(patience));

@@ -74,20 +74,20 @@ std::string text_line(const spdlog::details::log_msg& m) {
 /// Makes the line on the thread that writes it, where the scope is known.
 class line_sink final : public spdlog::sinks::sink {
 public:
-  line_sink(log_options::form form, std::string service, std::shared_ptr<spdlog::logger> behind)
+  line_sink(log_form form, std::string service, std::shared_ptr<spdlog::logger> behind)
       : form_{form}
       , service_{std::move(service)}
       , behind_{std::move(behind)} {}
 
   void log(const spdlog::details::log_msg& m) override {
-    behind_->log(m.level, form_ == log_options::form::json ? json_line(m, service_) : text_line(m));
+    behind_->log(m.level, form_ == log_form::json ? json_line(m, service_) : text_line(m));
   }
   void flush() override { behind_->flush(); }
   void set_pattern(const std::string&) override {}
   void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
 
 private:
-  const log_options::form form_;
+  const log_form form_;
   const std::string service_;
   const std::shared_ptr<spdlog::logger> behind_;
 };

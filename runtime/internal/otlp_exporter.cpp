@@ -94,6 +94,11 @@ std::string encode_spans(const std::vector<span>& spans, const std::string& serv
 }
 
 struct otlp_exporter::impl {
+  impl(const trace_options& how, std::string from, std::shared_ptr<const http_target> to)
+      : options{how}
+      , service{std::move(from)}
+      , target{std::move(to)} {}
+
   void run();
   void send(const std::vector<span>& batch);
   std::optional<error> post(const std::string& body, std::chrono::milliseconds limit);
@@ -132,8 +137,8 @@ result<std::shared_ptr<otlp_exporter>> otlp_exporter::start(const trace_options&
   auto checked = options;
   checked.max_waiting = std::max<std::size_t>(options.max_waiting, 1);
   checked.batch = std::clamp<std::size_t>(options.batch, 1, checked.max_waiting);
-  std::unique_ptr<impl> made{
-      new impl{checked, std::move(service), std::make_shared<const http_target>(*std::move(target))}};
+  auto made = std::make_unique<impl>(checked, std::move(service),
+                                     std::make_shared<const http_target>(*std::move(target)));
   return std::shared_ptr<otlp_exporter>{new otlp_exporter{std::move(made)}};
 }
 
