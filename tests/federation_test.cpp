@@ -119,6 +119,7 @@ BOOST_FIXTURE_TEST_CASE(an_event_arrives_with_all_that_it_is, two_journals) {
   BOOST_TEST(read_log(*source).at(1).payload == sent.payload);
 }
 
+/// spec 28
 BOOST_FIXTURE_TEST_CASE(rules_that_overlap_send_an_event_once_with_all_transformations, two_journals) {
   append("user-1", registered("Ann", "ann@x.org"));
   append("user-1", people::Superuser{});
@@ -311,7 +312,7 @@ BOOST_FIXTURE_TEST_CASE(a_repeated_run_changes_nothing, two_journals) {
   BOOST_TEST((positions_in(*target) == all));
 }
 
-/// Whatever fails and dies on the way: in the end the target has each event once, in the order of the log.
+/// spec 15, 29: whatever fails and dies on the way: in the end the target has each event once, in the order of the log.
 BOOST_AUTO_TEST_CASE(each_event_arrives_once_and_in_order) {
   BOOST_TEST(rc::check("each event arrives once and in order", [] {
     two_journals js;
