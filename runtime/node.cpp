@@ -6,15 +6,16 @@
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
 #include <eventcore/runtime/internal/dead_letter_control.hpp>
+#include <eventcore/runtime/internal/end_signal.hpp>
 #include <eventcore/runtime/internal/saga_control.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include <iostream>
 #include <mutex>
+#include <tuple>
 #include <unordered_map>
 
 namespace eventcore {
@@ -22,9 +23,6 @@ namespace eventcore {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// How long the end of a node waits for the journal to answer what is in flight.
-constexpr auto longest_stop = 10s;
 
 class system_config : public caf::actor_system_config {
 public:
@@ -40,27 +38,22 @@ public:
   }
 };
 
-node_options parse_command_line(int argc, char** argv) {
-  node_options options;
-  CLI::App app{"A node of eventcore: entities on a journal."};
-  auto mode = durability::fsync;
-  const std::map<std::string, durability> modes{{"fsync", durability::fsync},
-                                                {"relaxed", durability::relaxed}};
-  std::string dir = options.journal_dir.string();
-  app.add_option("--journal", dir, "Folder of the journal; made if there is none")->capture_default_str();
-  app.add_option("--durability", mode,
-                 "fsync: what is acknowledged is on disk; relaxed: it will be, within milliseconds")
-      ->transform(CLI::CheckedTransformer(modes, CLI::ignore_case));
-  app.add_option("--threads", options.threads, "Threads for actors; 0: one for each core")
-      ->check(CLI::Range(0, 1024));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    std::exit(app.exit(e) == 0 ? 0 : 2);
+node_options options_of(int argc, char** argv) {
+  const std::string program = argc > 0 ? argv[0] : "eventcore";
+  const auto read = read_command_line({argv + std::min(argc, 1), argv + argc});
+  if (!read) {
+    std::cerr << program << ": " << read.error().message() << '\n';
+    std::exit(2);
   }
-  options.journal_dir = dir;
-  options.journal.durability = mode;
-  return options;
+  for (auto& argument : read->rest) {
+    if (argument == "--help" || argument == "-h") {
+      std::cout << "A node of eventcore: entities on a journal.\n\n" << node_options_help();
+      std::exit(0);
+    }
+    std::cerr << program << ": there is no option " << argument << "; --help lists those that there are\n";
+    std::exit(2);
+  }
+  return read->options;
 }
 
 } // namespace
@@ -71,6 +64,7 @@ struct node::impl {
       , relaxed{options.journal.durability == durability::relaxed}
       , service{options.journal.service}
       , name{options.name}
+      , stop_within{options.stop_within}
       , config{options}
       , system{config} {
     if (!journal->info().folder.empty())
@@ -78,26 +72,41 @@ struct node::impl {
   }
 
   ~impl() {
-    control.reset();
-    for (auto& [type, projection] : projections)
-      projection.stop();
-    // Each of these uses those after it.
-    stop(subscriptions->all());
-    stop(sagas);
-    stop(saga_hosts);
-    stop(commands);
-    stop(hosts);
-    if (timers)
-      caf::anon_send_exit(timers, caf::exit_reason::user_shutdown);
+    stop();
     directory->clear();
   }
 
+  void stop() {
+    std::lock_guard one_at_a_time{stop_mutex}; // what has stopped answers so at once
+    const auto end = std::chrono::steady_clock::now() + stop_within;
+    control.reset();
+    const auto started = [this] {
+      std::lock_guard guard{mutex};
+      return std::tuple{projections, sagas, saga_hosts, commands, hosts, timers};
+    }();
+    auto& [projections, sagas, saga_hosts, commands, hosts, timers] = started;
+    for (auto& [type, projection] : projections)
+      projection.stop();
+    // Each of these uses those after it.
+    stop("subscriptions", subscriptions->all(), end);
+    stop("sagas", sagas, end);
+    stop("the events of sagas", saga_hosts, end);
+    stop("multi-stream commands", commands, end);
+    stop("entities", hosts, end);
+    if (timers)
+      caf::anon_send_exit(timers, caf::exit_reason::user_shutdown);
+  }
+
   template <class Handles>
-  void stop(const Handles& handles) {
+  void stop(std::string_view what, const Handles& handles, std::chrono::steady_clock::time_point end) {
     std::vector<caf::actor> actors;
     for (auto& [key, handle] : handles)
       actors.push_back(actor_of(handle));
-    internal::stop_actors(system, actors, longest_stop);
+    const auto left = std::max(end - std::chrono::steady_clock::now(), std::chrono::nanoseconds{0});
+    if (!internal::stop_actors(system, actors, left))
+      spdlog::error("the node stops, and {} had not ended after {} ms: what they had in hand is answered "
+                    "outcome_unknown, or done again when they are started again",
+                    what, stop_within.count());
   }
 
   /// A node without a control socket is worth more than none.
@@ -133,6 +142,7 @@ struct node::impl {
   bool relaxed;
   std::string service;
   std::string name;
+  std::chrono::milliseconds stop_within;
   system_config config;
   caf::actor_system system;
   std::mutex mutex;
@@ -147,13 +157,14 @@ struct node::impl {
   std::shared_ptr<internal::subscription_directory> subscriptions =
       std::make_shared<internal::subscription_directory>();
   std::unique_ptr<internal::control_server> control; // uses all of it
+  std::mutex stop_mutex;
 };
 
 node::node(std::unique_ptr<impl> content) noexcept
     : impl_{std::move(content)} {}
 
 node::node(int argc, char** argv) {
-  auto options = parse_command_line(argc, argv);
+  auto options = options_of(argc, argv);
   auto journal = open_lmdb_journal(options.journal_dir, options.journal);
   if (!journal) {
     std::cerr << (argc > 0 ? argv[0] : "eventcore") << ": " << journal.error().message() << '\n';
@@ -183,6 +194,20 @@ result<std::string> node::service_id() const {
 result<publisher> node::publish(publication content) const {
   auto id = service_id();
   return id ? publisher::create(std::move(content), *std::move(id)) : id.error();
+}
+
+void node::stop() {
+  impl_->stop();
+}
+
+void node::keep_signals() {
+  internal::keep_end_signals();
+}
+
+int node::run_until_signal() {
+  const auto signal = internal::wait_for_end_signal();
+  stop();
+  return signal;
 }
 
 journal& node::journal() noexcept {

@@ -7,9 +7,8 @@
 #include <eventcore/actors/saga_host.hpp>
 #include <eventcore/actors/subscriber.hpp>
 #include <eventcore/actors/subscription.hpp>
-#include <eventcore/persistence/lmdb_journal.hpp>
+#include <eventcore/runtime/node_options.hpp>
 
-#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -20,30 +19,17 @@ class actor_system;
 
 namespace eventcore {
 
-/// What a node is made of.
-struct node_options {
-  /// Of the node; empty: the program's name. It is the service's id where nothing else says one.
-  std::string name{};
-  std::filesystem::path journal_dir = "data";
-  /// `journal.service` and `journal.categories` say which service runs here and which categories of streams it owns: a
-  /// command that would append to any other is answered `not_owned` (spec 1).
-  lmdb_options journal{};
-  /// Threads of the actor scheduler; 0: one for each core.
-  std::size_t threads = 0;
-  /// Messages an actor may take before it must let others run.
-  std::size_t max_throughput = 300;
-};
-
 /// One running eventcore in this process: an actor system, a journal, the hosts of its entities, subscriptions and
-/// projections. On a journal in a folder it listens on the Unix socket `control.sock` there, over which `eventcore sagas` carries out an operator's decisions; only
-/// its own user can open it. If the socket cannot be made, that is logged as an error, and the node runs without.
+/// projections. On a journal in a folder it listens on the Unix socket `control.sock` there, over which `eventcore sagas` carries
+/// out an operator's decisions; only its own user can open it. If the socket cannot be made, that is logged as an error, and the
+/// node runs without.
 ///
-/// Thread-safe, except for construction and destruction. Destruction refuses new commands, lets what is being committed
-/// finish and be answered, stops projections and actors and closes the journal.
+/// Thread-safe, except for construction and destruction. Destruction stops the node, if `stop` has not, and closes the journal.
 class node {
 public:
-  /// For `main`: reads the options from the command line (`--help` lists them). Prints the help and exits with 0 if asked
-  /// to, exits with 2 on bad usage and with 1 if the journal cannot be opened, each with a message on stderr.
+  /// For `main`: reads the options from the command line and the file that it names (see `read_command_line`; `--help` lists them).
+  /// Prints the help and exits with 0 if asked to, exits with 2 on bad usage and with 1 if the journal cannot be opened, each
+  /// with a message on stderr.
   node(int argc, char** argv);
 
   /// Errors: those of `open_lmdb_journal`.
@@ -116,6 +102,22 @@ public:
 
   /// Checks what the service publishes, under its id. Errors: those of `service_id` and `publisher::create`.
   result<publisher> publish(publication content) const;
+
+  /// Ends what the node does, in this order: commands of other nodes are refused; subscriptions and projections finish what their
+  /// handlers have in hand; sagas stop, and go on when they are started again; hosts refuse new commands (`stopped`, and nothing
+  /// happened), and answer those that they have, when they are durable; other nodes are told. All of it takes
+  /// `node_options::stop_within` at most; what is not done by then is logged. Handles can still be used, and answer `stopped`. Again
+  /// changes nothing.
+  void stop();
+
+  /// Waits until the process gets SIGTERM or SIGINT, then stops the node. Returns the signal. For one thread of one node of a process,
+  /// `main` as a rule; the rest of a program's end, such as that of its own threads, comes after it.
+  int run_until_signal();
+
+  /// From now on SIGTERM and SIGINT no longer end the process, but are kept for `run_until_signal`, however often they come:
+  /// the way out is bounded in time. `run_until_signal` does it itself; a program that says that it is ready before does it
+  /// before that.
+  static void keep_signals();
 
   eventcore::journal& journal() noexcept;
 

@@ -535,15 +535,21 @@ BOOST_AUTO_TEST_CASE(followers_that_are_killed_see_the_same_wherever_they_start)
     return 0;
   };
   std::uint64_t before = 0;
-  for (std::size_t i = 0; i != size.kills; ++i) {
+  std::size_t kills = 0;
+  for (; kills != size.kills; ++kills) {
     child_process child{live};
     random.discard(1); // for the child's seed
-    for (; before < when[i]; ++before)
-      BOOST_TEST_REQUIRE(child.hear() == '.', "life " << i);
+    char word = '.';
+    for (; before < when[kills] && word == '.'; ++before)
+      word = child.hear();
+    if (word == '!')
+      break; // words that were said when a life ended were not heard
+    BOOST_TEST_REQUIRE(word == '.', "life " << kills);
     std::this_thread::sleep_for(std::chrono::microseconds{random() % 20'000});
     BOOST_TEST_REQUIRE(::kill(child.pid(), SIGKILL) == 0);
-    BOOST_TEST_REQUIRE(child.wait() == -1, "the process ended by itself in life " << i);
+    BOOST_TEST_REQUIRE(child.wait() == -1, "the process ended by itself in life " << kills);
   }
+  BOOST_TEST(kills > size.kills / 2);
   {
     child_process last{live};
     char word = 0;
@@ -552,7 +558,7 @@ BOOST_AUTO_TEST_CASE(followers_that_are_killed_see_the_same_wherever_they_start)
     BOOST_TEST_REQUIRE(word == '!');
     BOOST_TEST_REQUIRE(last.wait() == 0);
   }
-  BOOST_TEST_MESSAGE(size.kills << " times killed");
+  BOOST_TEST_MESSAGE(kills << " times killed");
 
   const check all{f, size};
   for (auto p : places) {

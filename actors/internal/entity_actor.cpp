@@ -182,7 +182,8 @@ void entity_actor::on_command(caf::mailbox_element& element) {
   record->content = element.move_content_to_message();
   record->to = reply_address{element};
   if (stopping_)
-    return refuse(*record, entity_errc::stopped, "the host is shutting down");
+    return refuse(*record, entity_errc::stopped,
+                  "the node is stopping; send the command again when it is back");
   if (phase_ == phase::failed && clock().now() < retry_at_)
     return refuse(*record, entity_errc::recovery_failed, *recovery_failure_);
   if (waiting_.empty() && can_decide()) {
@@ -468,7 +469,8 @@ void entity_actor::finish_draining() {
   again.append(std::move(waiting_));
   waiting_ = std::move(again);
   if (stopping_) {
-    refuse_all(waiting_, entity_errc::stopped, "the host is shutting down");
+    refuse_all(waiting_, entity_errc::stopped,
+               "the node is stopping; send the command again when it is back");
     return quit();
   }
   begin_recovery();
@@ -651,7 +653,7 @@ void entity_actor::on_leave() {
 
 void entity_actor::on_stop(stop_order how) {
   stopping_ = true;
-  refuse_all(waiting_, entity_errc::stopped, "the host is shutting down");
+  refuse_all(waiting_, entity_errc::stopped, "the node is stopping; send the command again when it is back");
   if (how.at_once || pending_.empty()) {
     save_last_snapshot();
     quit();

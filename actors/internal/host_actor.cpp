@@ -90,7 +90,8 @@ void host_actor::on_command(caf::mailbox_element& element) {
                        : "a host takes (id, command) or (id, command_context, command), not " +
                              describe(element.content())));
   if (stopping_)
-    return refuse(element, make_error(entity_errc::stopped, "the host is shutting down"));
+    return refuse(element, make_error(entity_errc::stopped,
+                                      "the node is stopping; send the command again when it is back"));
   auto known = entities_.find(*command->id);
   if (known != entities_.end()) {
     if (auto why = pass_on(known->second, element))
@@ -272,7 +273,8 @@ void host_actor::on_hold(const hold_stream& wish) {
     to.deliver(ctrl(), caf::make_message(to_caf_error(why)), context());
   };
   if (stopping_)
-    return refuse(make_error(entity_errc::stopped, "the host is shutting down"));
+    return refuse(
+        make_error(entity_errc::stopped, "the node is stopping; send the command again when it is back"));
   auto known = entities_.find(wish.id);
   auto e = known != entities_.end() ? result<entries::iterator>{known->second} : start(wish.id);
   if (!e)
@@ -346,7 +348,8 @@ void host_actor::begin_stop(stop_order how) {
     for (auto& e : *list) {
       send(e.actor, how);
       for (auto& command : std::exchange(e.kept, {}))
-        refuse(*command, make_error(entity_errc::stopped, "the host is shutting down"));
+        refuse(*command, make_error(entity_errc::stopped,
+                                    "the node is stopping; send the command again when it is back"));
     }
   quit_if_stopped();
 }

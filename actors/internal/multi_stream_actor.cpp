@@ -228,7 +228,7 @@ void multi_stream_actor::on_command(caf::mailbox_element& element) {
   }()
       : nullptr;
   if (stopping_) {
-    fail(t, entity_errc::stopped, "the node is shutting down");
+    fail(t, entity_errc::stopped, "the node is stopping; send the command again when it is back");
   } else if (!row) {
     fail(t, entity_errc::unknown_command,
          t.content.empty() ? "the message is empty: a typed Protobuf message does not travel between nodes"
@@ -639,7 +639,7 @@ void multi_stream_actor::on_conflict(task& t, const error& why) {
     return fail(t, entity_errc::conflict,
                 why.message() + " (tried " + std::to_string(t.conflicts) + " times; try again later)");
   if (stopping_)
-    return fail(t, entity_errc::stopped, "the node is shutting down");
+    return fail(t, entity_errc::stopped, "the node is stopping; send the command again when it is back");
   ++stats_.retries;
   leave_queues(t);
   t.failure.reset();
@@ -749,7 +749,7 @@ void multi_stream_actor::begin_stop(bool at_once) {
     all.push_back(t.get());
   for (auto* t : all) {
     if (t->at != task::phase::committing)
-      fail(*t, entity_errc::stopped, "the node is shutting down");
+      fail(*t, entity_errc::stopped, "the node is stopping; send the command again when it is back");
     else if (at_once)
       fail(*t, entity_errc::outcome_unknown, "the node ended while the commit was in flight");
   }

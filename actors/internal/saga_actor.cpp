@@ -27,6 +27,11 @@ std::unique_ptr<InspectSaga> ask_for_phase() {
   return command;
 }
 
+error stopped_error() {
+  return make_error(entity_errc::stopped,
+                    "the sagas are shutting down; they go on when their node is started again");
+}
+
 } // namespace
 
 saga_phase to_phase(SagaProgress::Phase phase) noexcept {
@@ -53,7 +58,8 @@ caf::behavior saga_actor::make_behavior() {
   });
   set_error_handler([](caf::scheduled_actor*, caf::error&) {});
   set_down_handler([](caf::scheduled_actor*, caf::down_msg&) {});
-  set_exit_handler([](caf::scheduled_actor* self, caf::exit_msg&) { self->quit(); });
+  set_exit_handler(
+      [](caf::scheduled_actor* self, caf::exit_msg&) { static_cast<saga_actor*>(self)->begin_stop(false); });
   set_exception_handler([](caf::scheduled_actor* self, std::exception_ptr& thrown) -> caf::error {
     try {
       std::rethrow_exception(thrown);
@@ -112,9 +118,10 @@ caf::behavior saga_actor::make_behavior() {
         stats_.still_to_wake = to_wake_.size() + waking_;
         return stats_;
       },
-      [this](stop_host) {
-        stopping_ = true;
-        quit();
+      [this](stop_host how) -> caf::result<void> {
+        stop_requests_.emplace_back(*current_mailbox_element());
+        begin_stop(how.at_once);
+        return caf::delegated<void>{};
       },
   };
 }
@@ -126,6 +133,7 @@ caf::invoke_message_result saga_actor::consume(caf::mailbox_element& element) {
     pending_.erase(known);
     current_mailbox_element(&element);
     on_response(std::move(p), element.move_content_to_message());
+    quit_if_stopped();
     return caf::invoke_message_result::consumed;
   }
   return caf::event_based_actor::consume(element);
@@ -140,6 +148,8 @@ void saga_actor::ask(const caf::actor& whom, caf::message request, pending p) {
 
 void saga_actor::ask_saga(pending p, std::unique_ptr<google::protobuf::Message> command,
                           command_context context) {
+  if (stopping_ && p.what != purpose::answered)
+    return refuse(std::move(p.to), stopped_error());
   auto id = p.id;
   ask(sagas_, make_command_message(std::move(id), std::move(context), std::move(command)), std::move(p));
 }
@@ -166,6 +176,8 @@ void saga_actor::on_start(caf::mailbox_element& element) {
                                                 " are started by (id, " + type_.input->GetTypeName() +
                                                 "), with a command_context between them or not, not by " +
                                                 describe(content)));
+  if (stopping_)
+    return refuse(std::move(to), stopped_error());
   if (starting_ >= options_.max_starting)
     return refuse(std::move(to),
                   make_error(entity_errc::overloaded,
@@ -191,6 +203,8 @@ void saga_actor::on_start(caf::mailbox_element& element) {
 }
 
 void saga_actor::wake_unfinished() {
+  if (stopping_)
+    return;
   while (!all_found_ && to_wake_.empty()) {
     auto found = list_unfinished_sagas(journal_, type_.category, woken_through_);
     if (!found) {
@@ -285,6 +299,8 @@ void saga_actor::on_phase(pending& p, SagaProgress::Phase phase) {
            make_error(entity_errc::rejected, "there is no saga " + p.id).with_reason("no_such_saga", {}));
   } else if (waits_for_nothing) {
     p.to.deliver(ctrl(), caf::make_message(to_phase(phase)), context());
+  } else if (stopping_) {
+    refuse(std::move(p.to), stopped_error());
   } else {
     waiting_.emplace(p.id, waiting{std::move(p.to), p.until});
     forget_at(p.until);
@@ -345,6 +361,8 @@ void saga_actor::look_later() {
 }
 
 void saga_actor::send_request(const std::string& id, SagaOrders::Order& order) {
+  if (stopping_)
+    return; // it is recorded, and sent when the sagas are started again
   const auto* step = step_of(order.step());
   const auto* prototype = !step ? nullptr : order.undo() ? step->undo_command : step->command;
   auto& recorded = *order.mutable_request();
@@ -423,6 +441,29 @@ void saga_actor::answered(const std::string& id, const std::string& step, bool u
   command->set_outcome(outcome);
   command->set_why(why);
   ask_saga({purpose::answered, id, {}}, std::move(command));
+}
+
+// -- the end
+
+void saga_actor::begin_stop(bool at_once) {
+  stopping_ = true;
+  for (auto& [id, who] : std::exchange(waiting_, {}))
+    refuse(std::move(who.to), stopped_error());
+  if (at_once)
+    pending_.clear();
+  quit_if_stopped();
+}
+
+void saga_actor::quit_if_stopped() {
+  const auto is_waited_for = [](const auto& entry) {
+    auto& p = entry.second;
+    return p.what == purpose::answered || p.to.is_request();
+  };
+  if (!stopping_ || std::ranges::any_of(pending_, is_waited_for))
+    return;
+  for (auto& request : std::exchange(stop_requests_, {}))
+    request.deliver(ctrl(), caf::message{}, context());
+  quit();
 }
 
 void saga_actor::on_exit() {

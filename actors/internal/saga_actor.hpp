@@ -112,6 +112,9 @@ private:
   void resume_later(std::string id);
   void forget_at(steady until);
   void on_forget_late();
+  /// Nothing is sent and nobody is heard from now on, but what the sagas were told is waited for.
+  void begin_stop(bool at_once);
+  void quit_if_stopped();
   void refuse(reply_address to, const error& why);
   const saga_step* step_of(const std::string& name) const;
 
@@ -137,6 +140,7 @@ private:
   log_limiter warnings_;
   bool looking_ = false; ///< `look_at_waiting` is on its way
   bool stopping_ = false;
+  std::vector<reply_address> stop_requests_;
 };
 
 saga_phase to_phase(SagaProgress::Phase phase) noexcept;
