@@ -450,7 +450,7 @@ BOOST_FIXTURE_TEST_CASE(an_event_in_a_personal_stream_does_not_leave, two_journa
 BOOST_FIXTURE_TEST_CASE(a_field_that_is_marked_later_is_masked_in_old_events, two_journals) {
   google::protobuf::FileDescriptorSet files;
   BOOST_TEST_REQUIRE(files.ParseFromString(internal::describe_type(*people::UserRegistered::descriptor())));
-  google::protobuf::DescriptorPool old;
+  static google::protobuf::DescriptorPool old; // outlives the journal
   for (auto& file : *files.mutable_file()) {
     if (file.package() == "people")
       for (auto& message : *file.mutable_message_type())
