@@ -146,6 +146,7 @@ T need(result<T> r) {
 
 } // namespace
 
+/// spec 27
 BOOST_FIXTURE_TEST_CASE(rules_are_checked_when_a_hub_starts, bank_and_others) {
   const federation_hub::targets to{{"left", make_journal_target(*left)}};
   must_refuse(start(all_to({"left", "rihgt"}), to), federation_errc::unknown_target, "'rihgt' is no target");
@@ -178,6 +179,7 @@ BOOST_FIXTURE_TEST_CASE(what_a_service_commits_arrives, bank_and_others) {
   must_refuse(hub.stats("right", patience), federation_errc::unknown_target, "'right'");
 }
 
+/// spec 29
 BOOST_FIXTURE_TEST_CASE(a_target_that_is_away_gets_all_when_it_is_back_and_others_do_not_notice,
                         bank_and_others) {
   const auto away = std::make_shared<gate>(*left);
@@ -250,6 +252,7 @@ BOOST_FIXTURE_TEST_CASE(a_target_that_ends_and_comes_back_has_each_event_once, b
   BOOST_TEST(verify_journal(*arrived).ok());
 }
 
+/// spec 29
 BOOST_FIXTURE_TEST_CASE(an_event_that_fails_is_parked_for_its_target_alone, bank_and_others) {
   std::atomic<bool> mended{false};
   federation_options options;
@@ -320,7 +323,7 @@ BOOST_FIXTURE_TEST_CASE(targets_that_start_at_different_times_get_the_same, bank
   must_pass(end.stop(patience)); // before its target's end
 }
 
-/// Source, hub and target in a process that is killed again and again.
+/// spec 8, 15: source, hub and target in a process that is killed again and again.
 BOOST_AUTO_TEST_CASE(each_event_arrives_once_whenever_the_process_is_killed) {
   const temp_dir dir;
   const auto source_dir = dir.path() / "source";

@@ -91,6 +91,7 @@ BOOST_AUTO_TEST_CASE(good_rules_are_read) {
       federation_rules::parse(file_of(changed({{"targets", R"(["x"])"}, {"transformation", R"("y")"}}))));
 }
 
+/// spec 27
 BOOST_AUTO_TEST_CASE(what_is_wrong_is_said_by_rule_and_field) {
   check_refused("", {"the rules are empty", "expected {\"rules\""});
   check_refused(" \n\t", {"the rules are empty"});
@@ -137,6 +138,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_said_by_rule_and_field) {
         federation_rules::parse(file_of(changed({{"event", nlohmann::json(pattern).dump()}})), all_known));
 }
 
+/// spec 27, 30
 BOOST_AUTO_TEST_CASE(unknown_names_have_codes_of_their_own) {
   check_refused(file_of(changed({{"targets", R"(["shipping"])"}})),
                 {"rule 1 (a), field targets", "'shipping' is no target", "'analytics', 'billing'"},
@@ -182,6 +184,7 @@ BOOST_AUTO_TEST_CASE(rules_of_a_program_are_checked_alike) {
   BOOST_TEST(!federation_rules::create({}, all_known));
 }
 
+/// spec 28
 BOOST_AUTO_TEST_CASE(an_event_goes_to_each_target_once_with_all_transformations) {
   const auto rules = must(federation_rules::create(
       {{"all", "orders", "*", {"analytics", "billing"}, ""},

@@ -517,6 +517,7 @@ void open_accounts(const folders& f) {
 
 } // namespace
 
+/// spec 8, 9, 11, 14, 24, 29
 BOOST_AUTO_TEST_CASE(followers_that_are_killed_see_the_same_wherever_they_start) {
   const auto size = size_of_test::from_arguments();
   const temp_dir dir;

@@ -350,7 +350,7 @@ BOOST_AUTO_TEST_CASE(a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_bee
   BOOST_TEST(resumed.out.substr(resumed.out.find("audit")) == whole.out.substr(whole.out.find("audit")));
 }
 
-/// All orders of the sample: what tells who placed one is in the shop's files, and in none of the analytics service's.
+/// spec 30: all orders of the sample: what tells who placed one is in the shop's files, and in none of the analytics service's.
 BOOST_AUTO_TEST_CASE(the_analytics_service_learns_no_personal_data) {
   std::set<std::string> personal;
   std::ifstream orders{EVENTCORE_SOURCE_DIR "/examples/order_fulfilment/orders.jsonl"};

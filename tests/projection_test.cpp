@@ -415,6 +415,18 @@ BOOST_AUTO_TEST_CASE(another_journal_under_the_same_name_is_refused) {
 
 // -- spec 26 -----------------------------------------------------------------------------------------------------
 
+/// A view that is opened again and stands at an event of one source still tells what it has of the other.
+BOOST_AUTO_TEST_CASE(positions_are_known_while_the_view_stands) {
+  source(1).happened("x-1", 10);
+  settle(open());
+  source(0).happened("x-1", 1, std::string{texts::broken});
+  auto p = open();
+  settle(p);
+  BOOST_REQUIRE(p.stats().live.failure);
+  must_pass(p.wait_until("b", 1, 0ns));
+  BOOST_TEST(!p.wait_until("a", 1, 0ns));
+}
+
 BOOST_AUTO_TEST_CASE(lag_and_position_are_visible) {
   auto p = open();
   settle(p);

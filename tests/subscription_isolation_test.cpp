@@ -13,6 +13,8 @@
 #include <eventcore/runtime/journal_target.hpp>
 #include <eventcore/runtime/node.hpp>
 
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/test/unit_test.hpp>
@@ -90,6 +92,7 @@ struct shop {
   temp_dir folder;
   std::filesystem::path dir = folder.path() / "journal";
   std::unique_ptr<journal> target = open_memory_journal();
+  std::unique_ptr<journal> moody_target = open_memory_journal();
   std::mutex mutex;
   std::map<std::string, numbers_seen> seen;
   std::atomic<bool> broken = true;
@@ -155,13 +158,25 @@ struct shop {
             .on_failure = on_failure::park};
   }
 
-  federation_hub federate() {
+  /// Sends all orders to `to`, which is called `name`.
+  federation_hub federate(const std::string& name, journal& to, const std::string& transformation = {}) {
     publication orders;
     orders.map<Happened>("orders");
     orders.categories["order"];
-    return must(federation_hub::start(*n, must(n->publish(orders)),
-                                      must(federation_rules::create({{"", "shop", "*", {"target"}, ""}})),
-                                      {{"target", make_journal_target(*target)}}));
+    federation_options options;
+    options.retries = 1;
+    options.backoff = 1ms;
+    options.transformations.add("moody", [this](event_draft& draft) -> result<void> {
+      const auto& e = **draft.payload();
+      const auto* number = e.GetDescriptor()->FindFieldByName("number");
+      if (broken && e.GetReflection()->GetInt64(e, number) % fails_every == 0)
+        throw std::runtime_error{"no thousands"};
+      return {};
+    });
+    return must(
+        federation_hub::start(*n, must(n->publish(orders)),
+                              must(federation_rules::create({{"", "shop", "*", {name}, transformation}})),
+                              {{name, make_journal_target(to)}}, options));
   }
 
   log_position append_all() {
@@ -223,7 +238,8 @@ BOOST_FIXTURE_TEST_CASE(who_stalls_or_throws_is_alone_with_it, shop) {
       react({.name = "reaction", .filter = {{"order"}, {}}}, "sound", sound),
   };
   const auto view = must(n->project<totals>());
-  const auto hub = federate();
+  const auto hub = federate("target", *target);
+  const auto moody = federate("moody", *moody_target, "moody");
   const auto last = append_all();
 
   for (auto& s : others)
@@ -232,6 +248,7 @@ BOOST_FIXTURE_TEST_CASE(who_stalls_or_throws_is_alone_with_it, shop) {
   must_pass(hub.reached("target", last, patience));
   must_pass(throws.reached(last, patience));
   must_pass(reaction_throws.reached(last, patience));
+  must_pass(moody.reached("moody", last, patience));
 
   // All others are through, and the one that stalls has not moved.
   auto stalled = must(stalls.stats(patience));
@@ -257,8 +274,9 @@ BOOST_FIXTURE_TEST_CASE(who_stalls_or_throws_is_alone_with_it, shop) {
   // Those that throw go on without what they cannot handle, which is kept.
   BOOST_TEST((noted("throws") == without_thousands(all_numbers())));
   BOOST_TEST((deposits("throws") == reacted_to(without_thousands(all_numbers()))));
-  for (auto& s : {throws, reaction_throws}) {
-    const auto stats = must(s.stats(patience));
+  BOOST_TEST((numbers(read_log(*moody_target)) == without_thousands(all_numbers())));
+  for (auto& stats : {must(throws.stats(patience)), must(reaction_throws.stats(patience)),
+                      must(moody.stats("moody", patience)).subscription}) {
     BOOST_TEST(stats.parked == parked, stats.name);
     BOOST_TEST(stats.retries == parked, stats.name);
     BOOST_TEST(must(list_dead_letters(n->journal(), stats.name)).size() == parked, stats.name);
@@ -273,8 +291,10 @@ BOOST_FIXTURE_TEST_CASE(who_stalls_or_throws_is_alone_with_it, shop) {
   broken = false;
   replay_by_tool("throws");
   replay_by_tool("reaction throws");
+  replay_by_tool("federation/moody");
   BOOST_TEST((noted("throws") == thousands_last()));
   BOOST_TEST((deposits("throws") == reacted_to(thousands_last())));
+  BOOST_TEST((numbers(read_log(*moody_target)) == thousands_last()));
 
   go.count_down();
   must_pass(stalls.reached(last, patience));
@@ -300,7 +320,7 @@ BOOST_FIXTURE_TEST_CASE(an_event_too_large_for_any_window_reaches_all, shop) {
   small.max_batch_bytes = 1;
   small.max_batch_memory = 1;
   const auto view = must(n->project<totals>(small));
-  const auto hub = federate();
+  const auto hub = federate("target", *target);
   append_large(4);
   const auto last = must(n->journal().head());
   for (auto& s : all) {

@@ -88,6 +88,7 @@ private:
 
   result<void> load();
   result<void> open_feed(source_state& s);
+  void give_up(source_state& s, const error& why, steady now);
   bool run(steady now, std::chrono::nanoseconds longest);
   result<page> read_page(source_state& s, steady now);
   std::optional<error> apply(const source_state& s, const recorded_event& event);
