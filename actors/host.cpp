@@ -80,7 +80,7 @@ host_handle internal::start_host(caf::actor_system& system, journal& journal, co
       &system, system.spawn<host_actor>(std::cref(type), std::ref(journal), options, std::move(now)))};
 }
 
-void internal::stop_actors(caf::actor_system& system, std::span<const caf::actor> actors,
+bool internal::stop_actors(caf::actor_system& system, std::span<const caf::actor> actors,
                            std::chrono::nanoseconds within) {
   auto wait = [&](stop_host how, std::chrono::nanoseconds longest) {
     std::vector<request_slot> slots;
@@ -92,8 +92,10 @@ void internal::stop_actors(caf::actor_system& system, std::span<const caf::actor
       all = slot.wait_until(deadline).has_value() && all;
     return all;
   };
-  if (!wait(stop_host{}, within))
-    wait(stop_host{true}, std::chrono::seconds{1});
+  if (wait(stop_host{}, within))
+    return true;
+  wait(stop_host{true}, std::chrono::seconds{1});
+  return false;
 }
 
 } // namespace eventcore

@@ -7,16 +7,18 @@
 #include <eventcore/actors/internal/timer_actor.hpp>
 #include <eventcore/runtime/internal/cluster.hpp>
 #include <eventcore/runtime/internal/dead_letter_control.hpp>
+#include <eventcore/runtime/internal/end_signal.hpp>
+#include <eventcore/runtime/internal/node_view.hpp>
 #include <eventcore/runtime/internal/saga_control.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
-#include <CLI/CLI.hpp>
 #include <caf/io/all.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include <iostream>
 #include <mutex>
+#include <tuple>
 #include <unordered_map>
 
 namespace eventcore {
@@ -25,12 +27,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// How long the end of a node waits for the journal to answer what is in flight.
-constexpr auto longest_stop = 10s;
-
-class system_config : public caf::actor_system_config {
+class system_config : public caf::actor_system_config, public internal::telemetry_holder {
 public:
-  explicit system_config(const node_options& options) {
+  system_config(const node_options& options, std::shared_ptr<internal::telemetry> seen_by) {
+    telemetry_holder::content = std::move(seen_by);
     if (options.threads > 0)
       set("scheduler.max-threads", options.threads);
     set("scheduler.max-throughput", std::max<std::size_t>(options.max_throughput, 1));
@@ -44,27 +44,22 @@ public:
   }
 };
 
-node_options parse_command_line(int argc, char** argv) {
-  node_options options;
-  CLI::App app{"A node of eventcore: entities on a journal."};
-  auto mode = durability::fsync;
-  const std::map<std::string, durability> modes{{"fsync", durability::fsync},
-                                                {"relaxed", durability::relaxed}};
-  std::string dir = options.journal_dir.string();
-  app.add_option("--journal", dir, "Folder of the journal; made if there is none")->capture_default_str();
-  app.add_option("--durability", mode,
-                 "fsync: what is acknowledged is on disk; relaxed: it will be, within milliseconds")
-      ->transform(CLI::CheckedTransformer(modes, CLI::ignore_case));
-  app.add_option("--threads", options.threads, "Threads for actors; 0: one for each core")
-      ->check(CLI::Range(0, 1024));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    std::exit(app.exit(e) == 0 ? 0 : 2);
+node_options options_of(int argc, char** argv) {
+  const std::string program = argc > 0 ? argv[0] : "eventcore";
+  const auto read = read_command_line({argv + std::min(argc, 1), argv + argc});
+  if (!read) {
+    std::cerr << program << ": " << read.error().message() << '\n';
+    std::exit(2);
   }
-  options.journal_dir = dir;
-  options.journal.durability = mode;
-  return options;
+  for (auto& argument : read->rest) {
+    if (argument == "--help" || argument == "-h") {
+      std::cout << "A node of eventcore: entities on a journal.\n\n" << node_options_help();
+      std::exit(0);
+    }
+    std::cerr << program << ": there is no option " << argument << "; --help lists those that there are\n";
+    std::exit(2);
+  }
+  return read->options;
 }
 
 } // namespace
@@ -75,26 +70,24 @@ struct node::impl {
       , relaxed{options.journal.durability == durability::relaxed}
       , service{options.journal.service}
       , name{options.name}
-      , config{options}
+      , stop_within{options.stop_within}
+      , view{options, identity().service}
+      , config{options, view.telemetry()}
       , system{config}
       , cluster{std::make_unique<internal::cluster>(system, *journal, identity(), options.cluster)} {
+    view.open(*journal, system, [this] { return projection_states(); });
+    if (options.cluster)
+      view.add_check("discovery", [this]() -> std::optional<std::string> {
+        const auto well = cluster->discovery_health();
+        return well ? std::nullopt : std::optional{well.error().message()};
+      });
     if (!journal->info().folder.empty())
       open_control();
   }
 
   ~impl() {
-    control.reset();
-    cluster->leave(longest_stop);
-    for (auto& [type, projection] : projections)
-      projection.stop();
-    // Each of these uses those after it.
-    stop(subscriptions->all());
-    stop(sagas);
-    stop(saga_hosts);
-    stop(commands);
-    stop(hosts);
-    if (timers)
-      caf::anon_send_exit(timers, caf::exit_reason::user_shutdown);
+    stop();
+    view.close();
     directory->clear();
     cluster.reset();
   }
@@ -110,12 +103,39 @@ struct node::impl {
     return self;
   }
 
+  void stop() {
+    std::lock_guard one_at_a_time{stop_mutex}; // what has stopped answers so at once
+    const auto end = std::chrono::steady_clock::now() + stop_within;
+    view.stopping();
+    control.reset();
+    const auto started = [this] {
+      std::lock_guard guard{mutex};
+      return std::tuple{projections, sagas, saga_hosts, commands, hosts, timers};
+    }();
+    auto& [projections, sagas, saga_hosts, commands, hosts, timers] = started;
+    for (auto& [type, projection] : projections)
+      projection.stop();
+    // Each of these uses those after it.
+    stop("subscriptions", subscriptions->all(), end);
+    stop("sagas", sagas, end);
+    cluster->leave(std::max(end - std::chrono::steady_clock::now(), std::chrono::nanoseconds{0}));
+    stop("the events of sagas", saga_hosts, end);
+    stop("multi-stream commands", commands, end);
+    stop("entities", hosts, end);
+    if (timers)
+      caf::anon_send_exit(timers, caf::exit_reason::user_shutdown);
+  }
+
   template <class Handles>
-  void stop(const Handles& handles) {
+  void stop(std::string_view what, const Handles& handles, std::chrono::steady_clock::time_point end) {
     std::vector<caf::actor> actors;
     for (auto& [key, handle] : handles)
       actors.push_back(actor_of(handle));
-    internal::stop_actors(system, actors, longest_stop);
+    const auto left = std::max(end - std::chrono::steady_clock::now(), std::chrono::nanoseconds{0});
+    if (!internal::stop_actors(system, actors, left))
+      spdlog::error("the node stops, and {} had not ended after {} ms: what they had in hand is answered "
+                    "outcome_unknown, or done again when they are started again",
+                    what, stop_within.count());
   }
 
   /// A node without a control socket is worth more than none.
@@ -130,6 +150,17 @@ struct node::impl {
       control = *std::move(opened);
     else
       spdlog::error("operators cannot talk with this node: {}", opened.error().message());
+  }
+
+  std::vector<std::pair<std::string, projection_stats>> projection_states() {
+    const auto started = [this] {
+      std::lock_guard guard{mutex};
+      return projections;
+    }();
+    std::vector<std::pair<std::string, projection_stats>> states;
+    for (auto& [type, projection] : started)
+      states.emplace_back(type->form.projection, projection.stats());
+    return states;
   }
 
   saga_handle find_sagas(std::string_view category) {
@@ -151,6 +182,8 @@ struct node::impl {
   bool relaxed;
   std::string service;
   std::string name;
+  std::chrono::milliseconds stop_within;
+  internal::node_view view;
   system_config config;
   caf::actor_system system;
   std::unique_ptr<internal::cluster> cluster;
@@ -166,13 +199,14 @@ struct node::impl {
   std::shared_ptr<internal::subscription_directory> subscriptions =
       std::make_shared<internal::subscription_directory>();
   std::unique_ptr<internal::control_server> control; // uses all of it
+  std::mutex stop_mutex;
 };
 
 node::node(std::unique_ptr<impl> content) noexcept
     : impl_{std::move(content)} {}
 
 node::node(int argc, char** argv) {
-  auto options = parse_command_line(argc, argv);
+  auto options = options_of(argc, argv);
   auto journal = open_lmdb_journal(options.journal_dir, options.journal);
   if (!journal) {
     std::cerr << (argc > 0 ? argv[0] : "eventcore") << ": " << journal.error().message() << '\n';
@@ -240,10 +274,6 @@ service_registry& node::registry() {
   return impl_->cluster->registry();
 }
 
-result<void> node::discovery_health() const {
-  return impl_->cluster->discovery_health();
-}
-
 std::shared_ptr<event_source> node::remote_events(const std::string& name) {
   return impl_->cluster->remote_events(name);
 }
@@ -256,7 +286,40 @@ void node::leave(std::chrono::nanoseconds within) {
   impl_->cluster->leave(within);
 }
 
+// -- the end
+
+void node::stop() {
+  impl_->stop();
+}
+
+void node::keep_signals() {
+  internal::keep_end_signals();
+}
+
+int node::run_until_signal() {
+  const auto signal = internal::wait_for_end_signal();
+  stop();
+  return signal;
+}
+
 // -- parts
+
+void node::add_health_check(std::string name, health_check check) {
+  impl_->view.add_check(std::move(name), std::move(check));
+}
+
+void node::add_gauge(std::string name, std::string help, std::map<std::string, std::string> labels,
+                     std::function<double()> value) {
+  impl_->view.add_metric({std::move(name), std::move(help), std::move(labels), false, std::move(value)});
+}
+
+health_report node::health() const {
+  return impl_->view.ready();
+}
+
+std::string node::admin_address() const {
+  return impl_->view.address();
+}
 
 journal& node::journal() noexcept {
   return *impl_->journal;

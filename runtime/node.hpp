@@ -7,12 +7,13 @@
 #include <eventcore/actors/saga_host.hpp>
 #include <eventcore/actors/subscriber.hpp>
 #include <eventcore/actors/subscription.hpp>
-#include <eventcore/persistence/lmdb_journal.hpp>
-#include <eventcore/runtime/cluster_options.hpp>
+#include <eventcore/runtime/health.hpp>
 #include <eventcore/runtime/members.hpp>
+#include <eventcore/runtime/node_options.hpp>
 #include <eventcore/runtime/service.hpp>
 
-#include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,32 +30,17 @@ class event_source;
 class federation_target;
 class service_registry;
 
-/// What a node is made of.
-struct node_options {
-  /// Of the node; empty: the program's name. It is the service's id where nothing else says one.
-  std::string name{};
-  std::filesystem::path journal_dir = "data";
-  /// `journal.service` and `journal.categories` say which service runs here and which categories of streams it owns: a
-  /// command that would append to any other is answered `not_owned` (spec 1).
-  lmdb_options journal{};
-  /// Threads of the actor scheduler; 0: one for each core.
-  std::size_t threads = 0;
-  /// Messages an actor may take before it must let others run.
-  std::size_t max_throughput = 300;
-  /// Makes the node one of a cluster: see `node::join`.
-  std::optional<cluster_options> cluster{};
-};
-
 /// One running eventcore in this process: an actor system, a journal, the hosts of its entities, subscriptions and
-/// projections. On a journal in a folder it listens on the Unix socket `control.sock` there, over which `eventcore sagas` carries out an operator's decisions; only
-/// its own user can open it. If the socket cannot be made, that is logged as an error, and the node runs without.
+/// projections. On a journal in a folder it listens on the Unix socket `control.sock` there, over which `eventcore sagas` carries
+/// out an operator's decisions; only its own user can open it. If the socket cannot be made, that is logged as an error, and the
+/// node runs without.
 ///
-/// Thread-safe, except for construction and destruction. Destruction refuses new commands, lets what is being committed
-/// finish and be answered, stops projections and actors and closes the journal.
+/// Thread-safe, except for construction and destruction. Destruction stops the node, if `stop` has not, and closes the journal.
 class node {
 public:
-  /// For `main`: reads the options from the command line (`--help` lists them). Prints the help and exits with 0 if asked
-  /// to, exits with 2 on bad usage and with 1 if the journal cannot be opened, each with a message on stderr.
+  /// For `main`: reads the options from the command line and the file that it names (see `read_command_line`; `--help` lists them).
+  /// Prints the help and exits with 0 if asked to, exits with 2 on bad usage and with 1 if the journal cannot be opened, each
+  /// with a message on stderr.
   node(int argc, char** argv);
 
   /// Errors: those of `open_lmdb_journal`.
@@ -155,13 +141,9 @@ public:
   /// The other nodes that are known, in the order of their addresses.
   std::vector<member_info> members() const;
 
-  /// Who runs which service: `cluster_options::registry`, or where there is none, what the nodes told each other. Lives as long
+  /// Who runs which service: Consul or `cluster_options::registry`, or where there is none, what the nodes told each other. Lives as long
   /// as the node.
   service_registry& registry();
-
-  /// Whether the node is registered and the services that it calls were found the last time; else why not (`registry_errc`).
-  /// Calls go on with what is known meanwhile. Success before `join` and without a cluster.
-  result<void> discovery_health() const;
 
   /// The events of service `name`, whose node offers them (`offer_events`), for projections and all who keep cursors. Credit is
   /// given page by page; a lost connection is made again, and goes on behind the last event that was read. Feeds answer
@@ -177,7 +159,37 @@ public:
   /// takes to answer. The end of the node does it, too.
   void leave(std::chrono::nanoseconds within);
 
+  // -- the end
+
+  /// Ends what the node does, in this order: projections and subscriptions finish what they have in hand; sagas stop, and go on when
+  /// they are started again; the node leaves its cluster; hosts refuse new commands (`stopped`, and nothing happened), and answer
+  /// those that they have when they are durable. All of it takes `node_options::stop_within` at most; what is not done by
+  /// then is logged. Handles can still be used, and answer `stopped`. Again changes nothing.
+  void stop();
+
+  /// Waits until the process gets SIGTERM or SIGINT, then stops the node. Returns the signal. For one thread of one node of a process,
+  /// `main` as a rule; the rest of a program's end, such as that of its own threads, comes after it.
+  int run_until_signal();
+
+  /// From now on SIGTERM and SIGINT no longer end the process, but are kept for `run_until_signal`, however often they come:
+  /// the way out is bounded in time. `run_until_signal` does it itself; a program that says that it is ready before does it
+  /// before that.
+  static void keep_signals();
+
   // -- parts
+
+  /// Adds to what makes the node ready, or not (`/health/ready`). A check of the same name is replaced.
+  void add_health_check(std::string name, health_check check);
+
+  /// Adds a gauge to `/metrics`, by names as Prometheus wants them. `value` is called from any thread, and must not block.
+  void add_gauge(std::string name, std::string help, std::map<std::string, std::string> labels,
+                 std::function<double()> value);
+
+  /// What `/health/ready` says.
+  health_report health() const;
+
+  /// `host:port` of `/metrics` and `/health`; empty: nobody listens (see `admin_options`).
+  std::string admin_address() const;
 
   eventcore::journal& journal() noexcept;
 

@@ -1,5 +1,7 @@
 #include <eventcore/actors/internal/host_actor.hpp>
 
+#include <eventcore/actors/internal/saga.pb.h>
+
 #include <spdlog/spdlog.h>
 
 namespace eventcore::internal {
@@ -10,12 +12,28 @@ namespace {
 constexpr int sweeps_per_idle_time = 4;
 
 std::shared_ptr<entity_env> make_env(const entity_type& type, journal& journal, const host_options& options,
-                                     std::function<timestamp()> now) {
+                                     std::function<timestamp()> now,
+                                     const std::shared_ptr<telemetry>& seen_by) {
   if (!now)
     now = [] { return std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()); };
   auto env = std::make_shared<entity_env>(type, journal, options, std::move(now));
   env->options.recovery_chunk = std::max<std::size_t>(options.recovery_chunk, 1);
   env->options.max_recoveries = std::max<std::size_t>(options.max_recoveries, 1);
+  env->telemetry = seen_by;
+  for (auto& command : type.commands) {
+    const auto* of = command.prototype->GetDescriptor();
+    // What a saga tells itself belongs to the trace that its start is in, if any.
+    env->begins_trace.push_back(of->file() != StartSaga::descriptor()->file() ||
+                                of == StartSaga::descriptor());
+  }
+  if (seen_by && seen_by->counts()) {
+    env->metrics = std::make_shared<host_metrics>();
+    env->metrics->category = type.category;
+    for (auto& command : type.commands)
+      env->metrics->commands.add(command.prototype->GetTypeName());
+    env->metrics->commands.add("unknown");
+    seen_by->hosts.add(env->metrics);
+  }
   return env;
 }
 
@@ -24,7 +42,7 @@ std::shared_ptr<entity_env> make_env(const entity_type& type, journal& journal, 
 host_actor::host_actor(caf::actor_config& config, const entity_type& type, eventcore::journal& journal,
                        const host_options& options, std::function<timestamp()> now)
     : caf::event_based_actor{config}
-    , env_{make_env(type, journal, options, std::move(now))} {}
+    , env_{make_env(type, journal, options, std::move(now), telemetry_of(home_system()))} {}
 
 caf::behavior host_actor::make_behavior() {
   env_->host = caf::actor_cast<caf::actor>(this);
@@ -90,7 +108,8 @@ void host_actor::on_command(caf::mailbox_element& element) {
                        : "a host takes (id, command) or (id, command_context, command), not " +
                              describe(element.content())));
   if (stopping_)
-    return refuse(element, make_error(entity_errc::stopped, "the host is shutting down"));
+    return refuse(element, make_error(entity_errc::stopped,
+                                      "the node is stopping; send the command again when it is back"));
   auto known = entities_.find(*command->id);
   if (known != entities_.end()) {
     if (auto why = pass_on(known->second, element))
@@ -124,6 +143,11 @@ std::optional<error> host_actor::pass_on(entries::iterator e, caf::mailbox_eleme
 
 void host_actor::refuse(caf::mailbox_element& element, const error& why) {
   auto command = view_command(element.content());
+  if (env_->metrics) {
+    const auto row =
+        command && command->type ? row_of(env_->type, *command->type) : env_->type.commands.size();
+    env_->metrics->commands[row].count({}, &why);
+  }
   reply_address to{element};
   if (to.is_request())
     to.deliver(ctrl(), caf::make_message(to_caf_error(why)), context());
@@ -164,6 +188,16 @@ void host_actor::start_actor(entry& e, stream_id stream) {
     permit_queue_.push_back(e.id);
   }
   ++activations_;
+  publish();
+}
+
+void host_actor::publish() const {
+  if (auto* m = env_->metrics.get()) {
+    m->resident.set(active_.size() + leaving_.size());
+    m->recovering.set(permits_held_ + permits_wanted_);
+    m->activations.set(activations_);
+    m->passivations.set(passivations_);
+  }
 }
 
 void host_actor::ask_to_leave(entries::iterator e) {
@@ -223,6 +257,8 @@ void host_actor::on_report(const entity_report& report) {
     on_gone(e);
     break;
   }
+  if (env_)
+    publish();
 }
 
 void host_actor::on_gone(entries::iterator e) {
@@ -272,7 +308,8 @@ void host_actor::on_hold(const hold_stream& wish) {
     to.deliver(ctrl(), caf::make_message(to_caf_error(why)), context());
   };
   if (stopping_)
-    return refuse(make_error(entity_errc::stopped, "the host is shutting down"));
+    return refuse(
+        make_error(entity_errc::stopped, "the node is stopping; send the command again when it is back"));
   auto known = entities_.find(wish.id);
   auto e = known != entities_.end() ? result<entries::iterator>{known->second} : start(wish.id);
   if (!e)
@@ -346,7 +383,8 @@ void host_actor::begin_stop(stop_order how) {
     for (auto& e : *list) {
       send(e.actor, how);
       for (auto& command : std::exchange(e.kept, {}))
-        refuse(*command, make_error(entity_errc::stopped, "the host is shutting down"));
+        refuse(*command, make_error(entity_errc::stopped,
+                                    "the node is stopping; send the command again when it is back"));
     }
   quit_if_stopped();
 }

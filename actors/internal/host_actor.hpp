@@ -113,6 +113,7 @@ private:
   void pass_on_kept(entry& e);
   void begin_stop(stop_order how);
   void quit_if_stopped();
+  void publish() const;
 
   std::shared_ptr<entity_env> env_;
   entries active_;  ///< the one used last in front
@@ -135,8 +136,8 @@ host_handle start_host(caf::actor_system& system, journal& journal, const entity
                        const host_options& options = {}, std::function<timestamp()> now = {});
 
 /// Stops hosts, or what runs multi-stream commands, in order: they refuse new commands and end when what is in flight is
-/// answered, but no later than `within`; what is not answered then is answered `outcome_unknown`.
-void stop_actors(caf::actor_system& system, std::span<const caf::actor> actors,
+/// answered, but no later than `within`; what is not answered then is answered `outcome_unknown`. Whether all were in time.
+bool stop_actors(caf::actor_system& system, std::span<const caf::actor> actors,
                  std::chrono::nanoseconds within);
 
 } // namespace eventcore::internal

@@ -27,6 +27,11 @@ std::unique_ptr<InspectSaga> ask_for_phase() {
   return command;
 }
 
+error stopped_error() {
+  return make_error(entity_errc::stopped,
+                    "the sagas are shutting down; they go on when their node is started again");
+}
+
 } // namespace
 
 saga_phase to_phase(SagaProgress::Phase phase) noexcept {
@@ -44,6 +49,11 @@ saga_actor::saga_actor(caf::actor_config& config, const saga_type& type, eventco
     , timers_{std::move(timers)}
     , options_{options} {
   options_.max_waking = std::max<std::size_t>(options_.max_waking, 1);
+  if (const auto seen_by = telemetry_of(home_system()); seen_by && seen_by->counts()) {
+    metrics_ = std::make_shared<saga_metrics>();
+    metrics_->category = type.category;
+    seen_by->sagas.add(metrics_);
+  }
 }
 
 caf::behavior saga_actor::make_behavior() {
@@ -53,7 +63,8 @@ caf::behavior saga_actor::make_behavior() {
   });
   set_error_handler([](caf::scheduled_actor*, caf::error&) {});
   set_down_handler([](caf::scheduled_actor*, caf::down_msg&) {});
-  set_exit_handler([](caf::scheduled_actor* self, caf::exit_msg&) { self->quit(); });
+  set_exit_handler(
+      [](caf::scheduled_actor* self, caf::exit_msg&) { static_cast<saga_actor*>(self)->begin_stop(false); });
   set_exception_handler([](caf::scheduled_actor* self, std::exception_ptr& thrown) -> caf::error {
     try {
       std::rethrow_exception(thrown);
@@ -112,9 +123,10 @@ caf::behavior saga_actor::make_behavior() {
         stats_.still_to_wake = to_wake_.size() + waking_;
         return stats_;
       },
-      [this](stop_host) {
-        stopping_ = true;
-        quit();
+      [this](stop_host how) -> caf::result<void> {
+        stop_requests_.emplace_back(*current_mailbox_element());
+        begin_stop(how.at_once);
+        return caf::delegated<void>{};
       },
   };
 }
@@ -126,6 +138,7 @@ caf::invoke_message_result saga_actor::consume(caf::mailbox_element& element) {
     pending_.erase(known);
     current_mailbox_element(&element);
     on_response(std::move(p), element.move_content_to_message());
+    quit_if_stopped();
     return caf::invoke_message_result::consumed;
   }
   return caf::event_based_actor::consume(element);
@@ -140,6 +153,8 @@ void saga_actor::ask(const caf::actor& whom, caf::message request, pending p) {
 
 void saga_actor::ask_saga(pending p, std::unique_ptr<google::protobuf::Message> command,
                           command_context context) {
+  if (stopping_ && p.what != purpose::answered)
+    return refuse(std::move(p.to), stopped_error());
   auto id = p.id;
   ask(sagas_, make_command_message(std::move(id), std::move(context), std::move(command)), std::move(p));
 }
@@ -166,6 +181,8 @@ void saga_actor::on_start(caf::mailbox_element& element) {
                                                 " are started by (id, " + type_.input->GetTypeName() +
                                                 "), with a command_context between them or not, not by " +
                                                 describe(content)));
+  if (stopping_)
+    return refuse(std::move(to), stopped_error());
   if (starting_ >= options_.max_starting)
     return refuse(std::move(to),
                   make_error(entity_errc::overloaded,
@@ -191,6 +208,8 @@ void saga_actor::on_start(caf::mailbox_element& element) {
 }
 
 void saga_actor::wake_unfinished() {
+  if (stopping_)
+    return;
   while (!all_found_ && to_wake_.empty()) {
     auto found = list_unfinished_sagas(journal_, type_.category, woken_through_);
     if (!found) {
@@ -202,8 +221,11 @@ void saga_actor::wake_unfinished() {
     }
     all_found_ = found->empty();
     for (auto& id : *found)
-      if (known_.insert(id).second)
+      if (known_.insert(id).second) {
+        if (metrics_)
+          not_counted_.insert(id);
         to_wake_.push_back(std::move(id));
+      }
   }
   if (all_found_)
     known_.clear();
@@ -285,6 +307,8 @@ void saga_actor::on_phase(pending& p, SagaProgress::Phase phase) {
            make_error(entity_errc::rejected, "there is no saga " + p.id).with_reason("no_such_saga", {}));
   } else if (waits_for_nothing) {
     p.to.deliver(ctrl(), caf::make_message(to_phase(phase)), context());
+  } else if (stopping_) {
+    refuse(std::move(p.to), stopped_error());
   } else {
     waiting_.emplace(p.id, waiting{std::move(p.to), p.until});
     forget_at(p.until);
@@ -322,14 +346,34 @@ void saga_actor::on_orders(pending& p, SagaOrders& orders) {
                     type_.category, p.id);
     }
   }
+  if (metrics_)
+    count(p.id, orders);
   for (auto& order : *orders.mutable_requests())
-    send_request(p.id, order);
+    send_request(p.id, order, orders.traceparent());
   if (!all_found_ && orders.changed())
     known_.insert(p.id);
   if (p.to.is_request())
     p.to.deliver(ctrl(), caf::make_message(phase), context());
   if (is_final(orders.phase()) || phase == saga_phase::stuck)
     tell_waiting(p.id, phase);
+}
+
+/// Each unfinished saga is counted in one phase, from when it is seen for the first time.
+void saga_actor::count(const std::string& id, const SagaOrders& orders) {
+  const auto at = [this](SagaProgress::Phase phase) -> gauge* {
+    return phase == SagaProgress::NOT_STARTED || is_final(phase)
+               ? nullptr
+               : &metrics_->by_phase[static_cast<std::size_t>(phase)];
+  };
+  const bool is_new = not_counted_.erase(id) > 0 || (!all_found_ && !known_.contains(id));
+  if (auto* before = at(orders.before()); before && !is_new)
+    before->subtract(1);
+  if (auto* now = at(orders.phase()))
+    now->add(1);
+  metrics_->started.set(stats_.started);
+  metrics_->completed.set(stats_.completed);
+  metrics_->compensated.set(stats_.compensated);
+  metrics_->requests.set(stats_.requests + static_cast<std::uint64_t>(orders.requests_size()));
 }
 
 void saga_actor::tell_waiting(const std::string& id, saga_phase phase) {
@@ -344,13 +388,15 @@ void saga_actor::look_later() {
     delayed_send(this, look_every, look_at_waiting{});
 }
 
-void saga_actor::send_request(const std::string& id, SagaOrders::Order& order) {
+void saga_actor::send_request(const std::string& id, SagaOrders::Order& order,
+                              const std::string& traceparent) {
+  if (stopping_)
+    return; // it is recorded, and sent when the sagas are started again
   const auto* step = step_of(order.step());
   const auto* prototype = !step ? nullptr : order.undo() ? step->undo_command : step->command;
   auto& recorded = *order.mutable_request();
-  auto nothing_happened = [&](const std::string& why) {
-    answered(id, order.step(), order.undo(), order.attempt(), SagaAnswered::NOTHING_HAPPENED, why);
-  };
+  pending p{purpose::participant, id, order.step(), order.undo(), order.attempt(), {}, {}, traceparent};
+  auto nothing_happened = [&](const std::string& why) { answered(p, SagaAnswered::NOTHING_HAPPENED, why); };
   if (!prototype || prototype->GetTypeName() != recorded.type())
     return nothing_happened("the saga's definition does not know the recorded request " + recorded.type());
   std::unique_ptr<google::protobuf::Message> command{prototype->New()};
@@ -361,15 +407,16 @@ void saga_actor::send_request(const std::string& id, SagaOrders::Order& order) {
     return nothing_happened("there is no participant " + recorded.target());
   ++stats_.requests;
   command_context context;
-  context.idempotency_key = std::move(*order.mutable_key());
   context.metadata.correlation_id = std::string{type_.category} + '-' + id;
+  context.metadata.causation_id = order.key();
+  context.idempotency_key = std::move(*order.mutable_key());
+  context.metadata.traceparent = traceparent;
   context.deadline = clock().now() + step->limit;
-  const auto until = context.deadline + patience;
+  const auto until = p.until = context.deadline + patience;
   auto message = recorded.id().empty() ? make_command_message(std::move(context), std::move(command))
                                        : make_command_message(std::move(*recorded.mutable_id()),
                                                               std::move(context), std::move(command));
-  ask(target, std::move(message),
-      {purpose::participant, id, std::move(*order.mutable_step()), order.undo(), order.attempt(), {}, until});
+  ask(target, std::move(message), std::move(p));
   forget_at(until);
 }
 
@@ -387,7 +434,7 @@ void saga_actor::on_participant(pending& p, caf::message content) {
       spdlog::error("classify() of step {} of {} threw what is no std::exception; the step is in doubt",
                     p.step, type_.category);
     }
-    return answered(p.id, p.step, p.undo, p.attempt,
+    return answered(p,
                     outcome == step_outcome::refused            ? SagaAnswered::REFUSED
                     : outcome == step_outcome::nothing_happened ? SagaAnswered::NOTHING_HAPPENED
                                                                 : SagaAnswered::IN_DOUBT,
@@ -396,33 +443,58 @@ void saga_actor::on_participant(pending& p, caf::message content) {
   if (step->confirmed_later && !p.undo)
     return;
   auto command = std::make_unique<SagaAnswered>();
-  command->set_step(p.step);
-  command->set_undo(p.undo);
-  command->set_attempt(p.attempt);
   if (auto reply = p.undo ? nullptr : take_reply(content)) {
     command->set_reply_type(reply->GetTypeName());
     reply->SerializePartialToString(command->mutable_reply());
   } else if (!p.undo && step->reply && !content.empty()) {
     const auto* type = content.type(0).second; // null for CAF's own types
     if (content.size() != 1 || !type || *type != typeid(*step->reply))
-      return answered(p.id, p.step, p.undo, p.attempt, SagaAnswered::IN_DOUBT,
+      return answered(p, SagaAnswered::IN_DOUBT,
                       "the answer is no " + step->reply->GetTypeName() + " but " + describe(content));
     command->set_reply_type(step->reply->GetTypeName());
     static_cast<const google::protobuf::Message*>(content.get(0))
         ->SerializePartialToString(command->mutable_reply());
   }
-  ask_saga({purpose::answered, p.id, {}}, std::move(command));
+  tell_answer(p, std::move(command));
 }
 
-void saga_actor::answered(const std::string& id, const std::string& step, bool undo, std::uint32_t attempt,
-                          SagaAnswered::Outcome outcome, const std::string& why) {
+void saga_actor::answered(pending& p, SagaAnswered::Outcome outcome, const std::string& why) {
   auto command = std::make_unique<SagaAnswered>();
-  command->set_step(step);
-  command->set_undo(undo);
-  command->set_attempt(attempt);
   command->set_outcome(outcome);
   command->set_why(why);
-  ask_saga({purpose::answered, id, {}}, std::move(command));
+  tell_answer(p, std::move(command));
+}
+
+void saga_actor::tell_answer(pending& p, std::unique_ptr<SagaAnswered> command) {
+  command->set_step(p.step);
+  command->set_undo(p.undo);
+  command->set_attempt(p.attempt);
+  command_context context;
+  context.metadata.traceparent = p.traceparent;
+  ask_saga({purpose::answered, p.id, {}}, std::move(command), std::move(context));
+}
+
+// -- the end
+
+void saga_actor::begin_stop(bool at_once) {
+  stopping_ = true;
+  for (auto& [id, who] : std::exchange(waiting_, {}))
+    refuse(std::move(who.to), stopped_error());
+  if (at_once)
+    pending_.clear();
+  quit_if_stopped();
+}
+
+void saga_actor::quit_if_stopped() {
+  const auto is_waited_for = [](const auto& entry) {
+    auto& p = entry.second;
+    return p.what == purpose::answered || p.to.is_request();
+  };
+  if (!stopping_ || std::ranges::any_of(pending_, is_waited_for))
+    return;
+  for (auto& request : std::exchange(stop_requests_, {}))
+    request.deliver(ctrl(), caf::message{}, context());
+  quit();
 }
 
 void saga_actor::on_exit() {

@@ -26,11 +26,12 @@ std::chrono::milliseconds time_to_live(const cluster_options& options) {
   return std::max(options.patience, 3 * options.heartbeat);
 }
 
-/// For the node itself in the embedded registry, and by the user's options in another one.
 discovery_options pace(const cluster_options& options) {
   auto pace = options.discovery;
-  if (!options.registry)
-    pace.renew = time_to_live(options) / 3;
+  if (options.registry)
+    return pace;
+  pace.renew =
+      std::min(pace.renew, (options.consul ? options.consul->time_to_live : time_to_live(options)) / 3);
   return pace;
 }
 
@@ -59,6 +60,13 @@ cluster::cluster(caf::actor_system& system, eventcore::journal& journal, node_id
           std::make_shared<local_services>(self.service),
           std::make_shared<embedded_registry>(time_to_live(options.value_or(cluster_options{})))}} {
   register_error_category(caf::atom("cluster"), cluster_category());
+  outside_ = env_->options.registry;
+  if (outside_ || !env_->options.consul)
+    return;
+  if (auto opened = open_consul_registry(*env_->options.consul))
+    outside_ = *std::move(opened);
+  else
+    no_outside_ = opened.error();
 }
 
 cluster::~cluster() {
@@ -120,7 +128,7 @@ service_handle cluster::service(const std::string& name) {
   if (broker_) {
     service->begin(std::chrono::steady_clock::now());
     caf::anon_send(broker_, service_added{service});
-    if (env_->options.registry)
+    if (outside_)
       discovery_->watch(name);
   }
   return service_handle{known};
@@ -133,6 +141,8 @@ result<void> cluster::join() {
   const auto& options = env_->options;
   if (auto good = check(options); !good)
     return good;
+  if (no_outside_)
+    return wrong(no_outside_->message());
   std::lock_guard lock{mutex_};
   if (broker_ || left_)
     return wrong("the node has joined its cluster before");
@@ -161,7 +171,7 @@ result<void> cluster::join() {
   broker_ =
       caf::actor{env_->system.spawn_impl<cluster_broker, caf::hidden>(config, env_, listener, advertised_)};
   discovery_ = std::make_unique<discovery>(
-      options.registry ? options.registry : env_->registry, pace(options),
+      outside_ ? outside_ : env_->registry, pace(options),
       [to = broker_](const std::string&, const std::vector<service_info>& instances) {
         addresses_found found;
         for (const auto& instance : instances)
@@ -179,7 +189,7 @@ result<void> cluster::join() {
   }
   for (const auto& service : services) {
     service->begin(std::chrono::steady_clock::now());
-    if (options.registry)
+    if (outside_)
       discovery_->watch(service->name());
   }
   return {};
@@ -201,7 +211,7 @@ std::vector<member_info> cluster::members() const {
 }
 
 service_registry& cluster::registry() {
-  return env_->options.registry ? *env_->options.registry : *env_->registry;
+  return outside_ ? *outside_ : *env_->registry;
 }
 
 result<void> cluster::discovery_health() const {

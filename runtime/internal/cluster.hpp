@@ -33,6 +33,7 @@ public:
   std::string address() const;
   std::vector<member_info> members() const;
   service_registry& registry();
+  /// Why the node is not registered, or a service that it calls was not asked for, the last time.
   result<void> discovery_health() const;
   std::shared_ptr<event_source> remote_events(const std::string& name);
   std::shared_ptr<federation_target> remote_target(const std::string& name);
@@ -44,6 +45,8 @@ private:
 
   const bool alone_;
   const std::shared_ptr<cluster_env> env_;
+  std::shared_ptr<service_registry> outside_; ///< Consul, or what takes its place; empty: there is none
+  std::optional<error> no_outside_{};         ///< the options of Consul are wrong
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<service_handle::impl>> services_;
   caf::actor broker_; ///< empty: not joined
