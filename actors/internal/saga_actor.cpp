@@ -21,6 +21,12 @@ constexpr std::chrono::seconds look_every{10};
 constexpr std::chrono::seconds patience{60};
 constexpr std::chrono::seconds forget_every{10};
 
+std::unique_ptr<InspectSaga> ask_for_phase() {
+  auto command = std::make_unique<InspectSaga>();
+  command->set_phase_only(true);
+  return command;
+}
+
 error stopped_error() {
   return make_error(entity_errc::stopped,
                     "the sagas are shutting down; they go on when their node is started again");
@@ -85,7 +91,7 @@ caf::behavior saga_actor::make_behavior() {
       [this](look_at_waiting) {
         looking_ = false;
         for (auto i = waiting_.begin(); i != waiting_.end(); i = waiting_.equal_range(i->first).second)
-          ask_saga({purpose::look, i->first, {}}, std::make_unique<InspectSaga>());
+          ask_saga({purpose::look, i->first, {}}, ask_for_phase());
         look_later();
       },
       [this](resume_lost) {
@@ -110,7 +116,7 @@ caf::behavior saga_actor::make_behavior() {
       [this](const await_saga& wait) -> caf::result<saga_phase> {
         ask_saga(
             {purpose::await, wait.id, {}, false, 0, reply_address{*current_mailbox_element()}, wait.until},
-            std::make_unique<InspectSaga>());
+            ask_for_phase());
         return caf::delegated<saga_phase>{};
       },
       [this](get_stats) {
@@ -278,28 +284,35 @@ void saga_actor::on_response(pending p, caf::message content) {
   auto reply = take_reply(content);
   if (reply && p.what == purpose::resume)
     pause_ = shortest_pause;
-  if (const auto* orders = dynamic_cast<SagaOrders*>(reply.get())) {
-    on_orders(p, *orders);
-  } else if (const auto* saga = dynamic_cast<SagaProgress*>(reply.get())) {
-    if (p.what == purpose::look) {
-      if (is_final(saga->phase()) || saga->phase() == SagaProgress::STUCK)
-        tell_waiting(p.id, to_phase(saga->phase()));
-    } else if (p.what == purpose::inspect) {
-      p.to.deliver(ctrl(), make_reply_message(std::move(reply)), context());
-    } else if (saga->phase() == SagaProgress::NOT_STARTED) {
-      refuse(std::move(p.to),
-             make_error(entity_errc::rejected, "there is no saga " + p.id).with_reason("no_such_saga", {}));
-    } else if (is_final(saga->phase()) || saga->phase() == SagaProgress::STUCK) {
-      p.to.deliver(ctrl(), caf::make_message(to_phase(saga->phase())), context());
-    } else if (stopping_) {
-      refuse(std::move(p.to), stopped_error());
-    } else {
-      waiting_.emplace(p.id, waiting{std::move(p.to), p.until});
-      forget_at(p.until);
-      look_later();
-    }
+  if (reply && typeid(*reply) == typeid(SagaOrders)) {
+    auto& orders = static_cast<SagaOrders&>(*reply);
+    if (p.what == purpose::await || p.what == purpose::look)
+      on_phase(p, orders.phase());
+    else
+      on_orders(p, orders);
+  } else if (reply && typeid(*reply) == typeid(SagaProgress)) {
+    p.to.deliver(ctrl(), make_reply_message(std::move(reply)), context());
   } else {
     on_saga_failed(p, std::move(content));
+  }
+}
+
+void saga_actor::on_phase(pending& p, SagaProgress::Phase phase) {
+  const auto waits_for_nothing = is_final(phase) || phase == SagaProgress::STUCK;
+  if (p.what == purpose::look) {
+    if (waits_for_nothing)
+      tell_waiting(p.id, to_phase(phase));
+  } else if (phase == SagaProgress::NOT_STARTED) {
+    refuse(std::move(p.to),
+           make_error(entity_errc::rejected, "there is no saga " + p.id).with_reason("no_such_saga", {}));
+  } else if (waits_for_nothing) {
+    p.to.deliver(ctrl(), caf::make_message(to_phase(phase)), context());
+  } else if (stopping_) {
+    refuse(std::move(p.to), stopped_error());
+  } else {
+    waiting_.emplace(p.id, waiting{std::move(p.to), p.until});
+    forget_at(p.until);
+    look_later();
   }
 }
 
@@ -319,7 +332,7 @@ void saga_actor::on_saga_failed(pending& p, caf::message content) {
                  why.message());
 }
 
-void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
+void saga_actor::on_orders(pending& p, SagaOrders& orders) {
   auto phase = to_phase(orders.phase());
   if (p.what == purpose::start && orders.changed())
     ++stats_.started;
@@ -335,7 +348,7 @@ void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
   }
   if (metrics_)
     count(p.id, orders);
-  for (auto& order : orders.requests())
+  for (auto& order : *orders.mutable_requests())
     send_request(p.id, order, orders.traceparent());
   if (!all_found_ && orders.changed())
     known_.insert(p.id);
@@ -375,13 +388,13 @@ void saga_actor::look_later() {
     delayed_send(this, look_every, look_at_waiting{});
 }
 
-void saga_actor::send_request(const std::string& id, const SagaOrders::Order& order,
+void saga_actor::send_request(const std::string& id, SagaOrders::Order& order,
                               const std::string& traceparent) {
   if (stopping_)
     return; // it is recorded, and sent when the sagas are started again
   const auto* step = step_of(order.step());
   const auto* prototype = !step ? nullptr : order.undo() ? step->undo_command : step->command;
-  auto& recorded = order.request();
+  auto& recorded = *order.mutable_request();
   pending p{purpose::participant, id, order.step(), order.undo(), order.attempt(), {}, {}, traceparent};
   auto nothing_happened = [&](const std::string& why) { answered(p, SagaAnswered::NOTHING_HAPPENED, why); };
   if (!prototype || prototype->GetTypeName() != recorded.type())
@@ -394,15 +407,15 @@ void saga_actor::send_request(const std::string& id, const SagaOrders::Order& or
     return nothing_happened("there is no participant " + recorded.target());
   ++stats_.requests;
   command_context context;
-  context.idempotency_key = order.key();
   context.metadata.correlation_id = std::string{type_.category} + '-' + id;
   context.metadata.causation_id = order.key();
+  context.idempotency_key = std::move(*order.mutable_key());
   context.metadata.traceparent = traceparent;
   context.deadline = clock().now() + step->limit;
   const auto until = p.until = context.deadline + patience;
-  auto message = recorded.id().empty()
-                     ? make_command_message(std::move(context), std::move(command))
-                     : make_command_message(recorded.id(), std::move(context), std::move(command));
+  auto message = recorded.id().empty() ? make_command_message(std::move(context), std::move(command))
+                                       : make_command_message(std::move(*recorded.mutable_id()),
+                                                              std::move(context), std::move(command));
   ask(target, std::move(message), std::move(p));
   forget_at(until);
 }

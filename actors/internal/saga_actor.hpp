@@ -103,8 +103,9 @@ private:
   /// To all that wait for the end of a saga.
   void tell_waiting(const std::string& id, saga_phase phase);
   void look_later();
-  void on_orders(pending& p, const SagaOrders& orders);
-  void send_request(const std::string& id, const SagaOrders::Order& order, const std::string& traceparent);
+  void on_phase(pending& p, SagaProgress::Phase phase);
+  void on_orders(pending& p, SagaOrders& orders);
+  void send_request(const std::string& id, SagaOrders::Order& order, const std::string& traceparent);
   void on_participant(pending& p, caf::message content);
   void answered(pending& p, SagaAnswered::Outcome outcome, const std::string& why);
   void tell_answer(pending& p, std::unique_ptr<SagaAnswered> command);

@@ -330,11 +330,13 @@ private:
   void advance();
   void go_forward();
   void go_back();
-  void attempt(step_state& step, bool undo, const saga_step* definition, const SagaRequest* request);
+  /// Without `request`: the recorded one once more.
+  void attempt(step_state& step, bool undo, const saga_step* definition,
+               std::unique_ptr<SagaRequest> request);
   void attempt_again(step_state& step);
   void on_failure(step_state& step, SagaAnswered::Outcome outcome, const std::string& why);
   void send_again(step_state& step);
-  void order(const step_state& step);
+  void order(const step_state& step, std::unique_ptr<SagaRequest> request);
   std::int64_t in(std::chrono::milliseconds time) const { return (now_ + time).time_since_epoch().count(); }
   std::int64_t retry_at(const step_state& step, const retry_policy& policy) const;
   const saga_step* definition_of(const std::string& name) const {
@@ -498,7 +500,7 @@ void saga_decider::go_forward() {
     std::string why = "the saga's definition has no step of this name any more";
     auto request = definition ? make(*definition, false, why) : nullptr;
     if (request)
-      return attempt(step, false, definition, request.get());
+      return attempt(step, false, definition, std::move(request));
     SagaStepFailed e;
     e.set_step(step.name());
     e.set_why(why);
@@ -524,7 +526,7 @@ void saga_decider::go_back() {
     std::string why = "the saga's definition has no step of this name any more";
     auto request = definition ? make(*definition, true, why) : nullptr;
     if (request)
-      return attempt(step, true, definition, request.get());
+      return attempt(step, true, definition, std::move(request));
     SagaCompensationFailed e;
     e.set_step(step.name());
     e.set_why(why);
@@ -534,19 +536,19 @@ void saga_decider::go_back() {
 }
 
 void saga_decider::attempt(step_state& step, bool undo, const saga_step* definition,
-                           const SagaRequest* request) {
+                           std::unique_ptr<SagaRequest> request) {
   auto fill = [&](auto e) {
     e.set_step(step.name());
-    if (request)
-      *e.mutable_request() = *request;
+    e.set_allocated_request(request.release());
     e.set_deadline_us(in(definition ? definition->limit : std::chrono::milliseconds{1'000}));
     emit(e);
+    request.reset(e.release_request());
   };
   if (undo)
     fill(SagaCompensationRequested{});
   else
     fill(SagaStepRequested{});
-  order(step);
+  order(step, std::move(request));
 }
 
 void saga_decider::attempt_again(step_state& step) {
@@ -562,17 +564,17 @@ void saga_decider::send_again(step_state& step) {
     e.set_again(true);
     emit(e);
   }
-  order(step);
+  order(step, nullptr);
 }
 
-void saga_decider::order(const step_state& step) {
+void saga_decider::order(const step_state& step, std::unique_ptr<SagaRequest> request) {
   auto* order = orders_->add_requests();
   order->set_step(step.name());
   order->set_undo(is_undo(step));
   order->set_attempt(step.attempts());
   order->set_key(
       saga_request_key(type_.category, saga_.id(), step.name(), is_undo(step), step.undo_refusals()));
-  *order->mutable_request() = step.request();
+  order->set_allocated_request(request ? request.release() : new SagaRequest{step.request()});
 }
 
 std::int64_t saga_decider::retry_at(const step_state& step, const retry_policy& policy) const {
@@ -594,8 +596,8 @@ std::unique_ptr<SagaRequest> saga_decider::make(const saga_step& definition, boo
     data_view data{type_, saga_};
     auto made = undo ? definition.compensation(data) : definition.request(data);
     auto request = std::make_unique<SagaRequest>();
-    request->set_target(made.target);
-    request->set_id(made.id);
+    request->set_target(std::move(made.target));
+    request->set_id(std::move(made.id));
     request->set_type(made.command->GetTypeName());
     if (!made.command->SerializeToString(request->mutable_content()))
       throw std::runtime_error{"it lacks required fields"};
@@ -610,10 +612,10 @@ std::unique_ptr<SagaRequest> saga_decider::make(const saga_step& definition, boo
 
 template <class Command>
 bool try_on(saga_decider& decider, const google::protobuf::Message& command) {
-  const auto* typed = dynamic_cast<const Command*>(&command);
-  if (typed)
-    decider.on(*typed);
-  return typed != nullptr;
+  if (typeid(command) != typeid(Command))
+    return false;
+  decider.on(static_cast<const Command&>(command));
+  return true;
 }
 
 template <class Command>
@@ -629,7 +631,13 @@ decision decide_saga(const saga_type& type, void* state, const google::protobuf:
   auto& saga = *static_cast<SagaProgress*>(state);
   if (typeid(command) == typeid(InspectSaga)) {
     decision d;
-    d.reply = std::make_unique<SagaProgress>(saga);
+    if (static_cast<const InspectSaga&>(command).phase_only()) {
+      auto orders = std::make_unique<SagaOrders>();
+      orders->set_phase(saga.phase());
+      d.reply = std::move(orders);
+    } else {
+      d.reply = std::make_unique<SagaProgress>(saga);
+    }
     return d;
   }
   auto timer = saga.timer_us();
