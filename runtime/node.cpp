@@ -77,10 +77,7 @@ struct node::impl {
       , cluster{std::make_unique<internal::cluster>(system, *journal, identity(), options.cluster)} {
     view.open(*journal, system, [this] { return projection_states(); });
     if (options.cluster)
-      view.add_check("discovery", [this]() -> std::optional<std::string> {
-        const auto well = cluster->discovery_health();
-        return well ? std::nullopt : std::optional{well.error().message()};
-      });
+      watch_cluster();
     if (!journal->info().folder.empty())
       open_control();
   }
@@ -150,6 +147,32 @@ struct node::impl {
       control = *std::move(opened);
     else
       spdlog::error("operators cannot talk with this node: {}", opened.error().message());
+  }
+
+  /// One peer that is away is that one's trouble; a node that has none of them is alone.
+  void watch_cluster() {
+    view.add_check("discovery", [this]() -> std::optional<std::string> {
+      const auto well = cluster->discovery_health();
+      return well ? std::nullopt : std::optional{well.error().message()};
+    });
+    auto connections = std::make_shared<std::atomic<std::size_t>>(0);
+    view.add_check("peers", [this, connections]() -> std::optional<std::string> {
+      const auto peers = cluster->members();
+      const auto connected =
+          std::ranges::count(peers, member_state::connected, [](auto& peer) { return peer.state; });
+      *connections = static_cast<std::size_t>(connected);
+      if (peers.empty() || connected > 0)
+        return std::nullopt;
+      std::string why = "none of the other nodes is connected";
+      for (auto& peer : peers)
+        why += "; " + peer.address + ' ' + std::string{to_string(peer.state)} +
+               (peer.last_error.empty() ? "" : ": " + peer.last_error);
+      return why;
+    });
+    view.add_metric(
+        {internal::connections_metric, internal::connections_help, {{"kind", "peers"}}, false, [connections] {
+           return static_cast<double>(*connections);
+         }});
   }
 
   std::vector<std::pair<std::string, projection_stats>> projection_states() {

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <sys/mount.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <fstream>
@@ -146,7 +147,7 @@ BOOST_AUTO_TEST_CASE(a_healthy_node_is_live_and_ready) {
   std::string names;
   for (auto& check : ready["checks"])
     names += check["name"].get<std::string>() + ' ';
-  BOOST_TEST(names == "journal disk_space overload subscriptions breakers running ");
+  BOOST_TEST(names == "journal disk_space overload subscriptions breakers projections running ");
   BOOST_TEST(n.health().ok());
   body_of(n, "/", 404);
 }
@@ -305,10 +306,63 @@ BOOST_AUTO_TEST_CASE(a_subscription_that_stopped_is_named_and_its_lag_is_seen) {
       R"(eventcore_events_consumed_total{event_type="bank.Opened",service="till",subscription="audit"} 1)"));
 }
 
+namespace {
+
+struct welcome : saga<welcome> {
+  static constexpr std::string_view category = "welcome";
+  using input = bank::Deposit;
+  static void define(definition<input>& saga) {
+    saga.step("open")
+        .request<account>([](const input&) { return to("alice", bank::Open{}); })
+        .confirmed_later()
+        .within(1min);
+  }
+};
+
+std::string sagas(const std::string& state, int count) {
+  return R"(eventcore_sagas{saga="welcome",service="till",state=")" + state + "\"} " + std::to_string(count);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(sagas_are_counted_by_state_over_restarts_too) {
+  test::temp_dir dir;
+  {
+    auto n = open(seen_options(dir.path()));
+    n.host<account>();
+    auto welcomes = n.saga<welcome>();
+    for (auto* id : {"a", "b", "c"})
+      BOOST_REQUIRE(welcomes.start(id, deposit(1), patience));
+    auto page = body_of(n, "/metrics");
+    BOOST_TEST(has_line(page, sagas("running", 3)), page);
+    BOOST_REQUIRE(welcomes.confirm("a", "open", nullptr, patience));
+    page = body_of(n, "/metrics");
+    BOOST_TEST(has_line(page, sagas("running", 2)), page);
+    BOOST_TEST(
+        has_line(page, R"(eventcore_sagas_ended_total{saga="welcome",service="till",state="completed"} 1)"));
+  }
+  auto n = open(seen_options(dir.path()));
+  n.host<account>();
+  auto welcomes = n.saga<welcome>();
+  // Before it was found among the unfinished ones, or after.
+  BOOST_REQUIRE(welcomes.confirm("b", "open", nullptr, patience));
+  const auto begin = std::chrono::steady_clock::now();
+  while (!has_line(body_of(n, "/metrics"), sagas("running", 1)) &&
+         std::chrono::steady_clock::now() < begin + 30s)
+    std::this_thread::sleep_for(1ms);
+  BOOST_TEST(has_line(body_of(n, "/metrics"), sagas("running", 1)), body_of(n, "/metrics"));
+  BOOST_REQUIRE(welcomes.confirm("c", "open", nullptr, patience));
+  BOOST_TEST(has_line(body_of(n, "/metrics"), sagas("running", 0)));
+}
+
 BOOST_AUTO_TEST_CASE(a_thousand_scrapes_at_once_are_answered) {
   test::temp_dir dir;
   auto n = open(seen_options(dir.path()));
   n.host<account>().tell("alice", bank::Open{});
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max; // the crowd itself needs a thousand
+  ::setrlimit(RLIMIT_NOFILE, &files);
   std::atomic<int> good{0};
   std::vector<std::thread> crowd;
   for (int i = 0; i < 1'000; ++i)

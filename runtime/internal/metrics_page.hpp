@@ -20,6 +20,9 @@ struct extra_metric {
   std::function<double()> value;
 };
 
+inline constexpr auto connections_metric = "eventcore_active_connections";
+inline constexpr auto connections_help = "Open connections by what they are for";
+
 /// Reads what a node's parts have counted, and makes metrics of it: runtime/README.md lists them. Series that would be the same
 /// (two breakers of one name) are added up, so each is there once. Thread-safe.
 class metrics_collector final : public prometheus::Collectable {

@@ -69,6 +69,17 @@ node_view::~node_view() {
 void node_view::open(eventcore::journal& journal, caf::actor_system& system,
                      std::function<std::vector<std::pair<std::string, projection_stats>>()> projections) {
   add_node_checks(ready_, journal, *telemetry_, options_);
+  add_check("projections", [projections]() -> std::optional<std::string> {
+    std::string problems;
+    for (auto& [name, stats] : projections()) {
+      auto why = stats.live.failure;
+      for (auto& source : stats.live.sources)
+        why = why ? why : source.failure;
+      if (why)
+        problems += (problems.empty() ? "" : "; ") + name + " stands: " + why->message();
+    }
+    return problems.empty() ? std::nullopt : std::optional{std::move(problems)};
+  });
   add_check("running", [this]() -> std::optional<std::string> {
     return stopping_ ? std::optional<std::string>{"the node is shutting down"} : std::nullopt;
   });
@@ -108,7 +119,7 @@ std::vector<extra_metric> node_view::extra() const {
                        bool counts, double value) {
     all.push_back({std::move(name), std::move(help), std::move(labels), counts, [value] { return value; }});
   };
-  add("eventcore_active_connections", "Open connections by what they are for", {{"kind", "admin"}}, false,
+  add(connections_metric, connections_help, {{"kind", "admin"}}, false,
       admin_ ? static_cast<double>(admin_->connections()) : 0);
   if (spans_) {
     add("eventcore_spans_exported_total", "Spans that the collector took", {}, true,

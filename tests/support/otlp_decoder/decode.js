@@ -6,8 +6,8 @@ const module_path = require.resolve('@opentelemetry/otlp-transformer/build/src/g
 });
 const { ExportTraceServiceRequest } = require(module_path).opentelemetry.proto.collector.trace.v1;
 
-const hex = (bytes) => Buffer.from(bytes).toString('hex');
-const value = (v) => ('stringValue' in v ? v.stringValue : 'boolValue' in v ? v.boolValue : Number(v.intValue));
+const hex = (bytes) => Buffer.from(bytes ?? []).toString('hex');
+const value = (v) => (v.value === 'intValue' ? Number(v.intValue) : v[v.value]);
 const table = (attributes) => Object.fromEntries(attributes.map((a) => [a.key, value(a.value)]));
 
 for (const file of process.argv.slice(2)) {
