@@ -302,7 +302,7 @@ std::shared_ptr<event_source> node::remote_events(const std::string& name) {
 }
 
 std::shared_ptr<federation_target> node::remote_target(const std::string& name) {
-  return impl_->cluster->remote_target(name);
+  return impl_->cluster->events_to(name);
 }
 
 void node::leave(std::chrono::nanoseconds within) {

@@ -3,10 +3,14 @@
 #include <eventcore/actors/internal/ask.hpp>
 #include <eventcore/runtime/cluster_errc.hpp>
 #include <eventcore/runtime/embedded_registry.hpp>
+#include <eventcore/runtime/http_client.hpp>
 #include <eventcore/runtime/internal/cluster_broker.hpp>
 #include <eventcore/runtime/internal/handshake.hpp>
 #include <eventcore/runtime/internal/registration.hpp>
+#include <eventcore/runtime/internal/remote_source.hpp>
+#include <eventcore/runtime/internal/remote_target.hpp>
 #include <eventcore/runtime/internal/service_impl.hpp>
+#include <eventcore/runtime/internal/tls.hpp>
 
 namespace eventcore::internal {
 
@@ -44,6 +48,9 @@ result<void> check(const cluster_options& options) {
     return wrong("cluster_options::max_message must be between 1 byte and 256 MiB");
   if (options.max_in_flight == 0 || options.max_in_flight > (std::size_t{1} << 24))
     return wrong("cluster_options::max_in_flight must be between 1 and 16,777,216");
+  if (options.tls)
+    if (auto usable = check_tls(*options.tls); !usable)
+      return usable;
   for (const auto& peer : options.peers)
     if (auto where = host_port::parse(peer); !where)
       return where.error();
@@ -60,6 +67,8 @@ cluster::cluster(caf::actor_system& system, eventcore::journal& journal, node_id
           std::make_shared<local_services>(self.service),
           std::make_shared<embedded_registry>(time_to_live(options.value_or(cluster_options{})))}} {
   register_error_category(caf::atom("cluster"), cluster_category());
+  register_error_category(caf::atom("federation"), federation_category());
+  register_error_category(caf::atom("http"), http_category());
   outside_ = env_->options.registry;
   if (outside_ || !env_->options.consul)
     return;
@@ -160,6 +169,9 @@ result<void> cluster::join() {
                    "`insecure` if the network is trusted");
     *listener = std::move(opened->socket);
     where->port = opened->port;
+    if (options.advertise.empty() && (where->host == "0.0.0.0" || where->host == "::" || where->host == "*"))
+      return wrong("others cannot connect to " + where->str() +
+                   "; say by cluster_options::advertise where this node is reached");
     address_ = where->str();
   }
   advertised_ = options.advertise.empty() ? address_ : options.advertise;
@@ -219,12 +231,32 @@ result<void> cluster::discovery_health() const {
   return discovery_ ? discovery_->health() : result<void>{};
 }
 
-std::shared_ptr<event_source> cluster::remote_events(const std::string&) {
-  return {};
+std::shared_ptr<event_source> cluster::remote_events(const std::string& name) {
+  std::shared_ptr<remote_source> source;
+  {
+    std::lock_guard lock{env_->mutex};
+    auto& known = env_->sources[name];
+    if (!known)
+      known = std::make_shared<remote_source>(name);
+    source = known;
+  }
+  if (const auto to = broker())
+    caf::anon_send(to, event_ways_changed{});
+  return source;
 }
 
-std::shared_ptr<federation_target> cluster::remote_target(const std::string&) {
-  return {};
+std::shared_ptr<federation_target> cluster::events_to(const std::string& name) {
+  std::shared_ptr<remote_target> target;
+  {
+    std::lock_guard lock{env_->mutex};
+    auto& known = env_->targets[name];
+    if (!known)
+      known = std::make_shared<remote_target>(name, env_->options.max_message);
+    target = known;
+  }
+  if (const auto to = broker())
+    caf::anon_send(to, event_ways_changed{});
+  return target;
 }
 
 void cluster::leave(std::chrono::nanoseconds within) {

@@ -36,7 +36,7 @@ public:
   /// Why the node is not registered, or a service that it calls was not asked for, the last time.
   result<void> discovery_health() const;
   std::shared_ptr<event_source> remote_events(const std::string& name);
-  std::shared_ptr<federation_target> remote_target(const std::string& name);
+  std::shared_ptr<federation_target> events_to(const std::string& name);
   void leave(std::chrono::nanoseconds within);
 
 private:

@@ -1,6 +1,10 @@
 #include <eventcore/runtime/internal/cluster_broker.hpp>
 
+#include <eventcore/runtime/internal/event_server.hpp>
 #include <eventcore/runtime/internal/handshake.hpp>
+#include <eventcore/runtime/internal/remote_source.hpp>
+#include <eventcore/runtime/internal/remote_target.hpp>
+#include <eventcore/runtime/internal/tls.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -47,8 +51,14 @@ caf::behavior cluster_broker::make_behavior() {
     }
     return caf::make_error(caf::exit_reason::unhandled_exception);
   });
-  if (*listener_)
+  block_broken_pipes();
+  if (*listener_ && env_->options.tls) {
+    auto doorman = caf::make_counted<tls_doorman>(network(), listener_->release(), *env_->options.tls);
+    accepting_ = doorman->hdl();
+    add_doorman(std::move(doorman));
+  } else if (*listener_) {
     accepting_ = add_doorman(listener_->release());
+  }
   for (const auto& address : env_->options.peers)
     learn(address, true);
   on_tick();
@@ -60,7 +70,11 @@ caf::behavior cluster_broker::make_behavior() {
           pump(m.connection, c->second);
       },
       [this](const caf::io::new_connection_msg& m) { on_accepted(m.handle); },
-      [this](const caf::io::connection_closed_msg& m) { drop(m.handle, "the connection was closed"); },
+      [this](const caf::io::connection_closed_msg& m) {
+        const auto c = connections_.find(m.handle);
+        const auto failure = c == connections_.end() ? "" : c->second.tls_failure();
+        drop(m.handle, failure.empty() ? "the connection was closed" : failure);
+      },
       [this](const caf::io::acceptor_closed_msg&) { accepting_.reset(); },
       [this](const dialed& m) { on_dialed(m); },
       [this](cluster_tick) { on_tick(); },
@@ -78,6 +92,11 @@ caf::behavior cluster_broker::make_behavior() {
         for (const auto& address : m.addresses)
           learn(address, false);
       },
+      [this](event_ways_changed) {
+        for (auto& [h, c] : connections_)
+          if (c.link)
+            attach_event_ways(c);
+      },
       [this](get_members) { return members(); },
       [this](leave_cluster) -> caf::result<void> {
         leave_requests_.emplace_back(*current_mailbox_element());
@@ -86,6 +105,14 @@ caf::behavior cluster_broker::make_behavior() {
       },
       [this](end_cluster) { end(); },
   };
+}
+
+std::string cluster_broker::connection::tls_failure() const {
+  return tls ? tls->failure() : "";
+}
+
+caf::io::network::default_multiplexer& cluster_broker::network() {
+  return static_cast<caf::io::network::default_multiplexer&>(backend());
 }
 
 // -- connections
@@ -106,6 +133,8 @@ void cluster_broker::on_accepted(handle h) {
   const auto count = static_cast<std::size_t>(std::ranges::count_if(connections_, is_served));
   connection c;
   c.address = remote_addr(h) + ":" + std::to_string(remote_port(h));
+  if (auto* encrypted = env_->options.tls ? dynamic_cast<tls_scribe*>(&*by_id(h)) : nullptr)
+    c.tls = encrypted->session();
   add_connection(h, std::move(c));
   if (leaving_)
     return drop(h, "this node ends");
@@ -135,7 +164,15 @@ void cluster_broker::on_dialed(const dialed& d) {
   connection c;
   c.is_caller = true;
   c.address = d.address;
-  const auto h = add_scribe((**d.outcome).release());
+  handle h;
+  if (d.tls) {
+    c.tls = d.tls;
+    auto added = caf::make_counted<tls_scribe>(network(), (**d.outcome).release(), d.tls);
+    h = added->hdl();
+    add_scribe(std::move(added));
+  } else {
+    h = add_scribe((**d.outcome).release());
+  }
   p.connected = h;
   add_connection(h, std::move(c));
   auto& added = connections_.at(h);
@@ -291,6 +328,43 @@ std::optional<std::string> cluster_broker::take_frame(handle h, connection& c, f
       for (const auto& [name, service] : env_->services)
         service->detach(*c.link);
     }
+    return std::nullopt;
+  default:
+    return on_events(c, kind, content);
+  }
+  return "it sent a frame of kind " + std::to_string(static_cast<int>(kind)) + ", which is not expected";
+}
+
+std::optional<std::string> cluster_broker::on_events(connection& c, frame_kind kind, wire_reader content) {
+  switch (kind) {
+  case frame_kind::feed_open:
+  case frame_kind::feed_credit:
+  case frame_kind::feed_close:
+  case frame_kind::position_question:
+  case frame_kind::delivery:
+    if (!c.served)
+      break;
+    if (!c.events)
+      c.events = system().spawn<event_server>(env_, c.out);
+    caf::anon_send(c.events, event_frame{kind, std::string{content.rest()}});
+    return std::nullopt;
+  case frame_kind::feed_page:
+    if (auto page = read_feed_page(content); page && c.source)
+      c.source->on_page(*std::move(page));
+    else if (!page)
+      return "it sent a malformed page of events";
+    return std::nullopt;
+  case frame_kind::feed_end:
+    if (const auto feed = content.number(); c.source)
+      c.source->on_end(feed, read_error(content));
+    return std::nullopt;
+  case frame_kind::position_answer:
+    if (c.target)
+      c.target->on_position(content);
+    return std::nullopt;
+  case frame_kind::delivery_answer:
+    if (c.target)
+      c.target->on_delivered(content);
     return std::nullopt;
   default:
     break;

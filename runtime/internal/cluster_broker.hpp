@@ -8,6 +8,7 @@
 #include <eventcore/runtime/internal/cluster.pb.h>
 
 #include <caf/io/all.hpp>
+#include <caf/io/network/default_multiplexer.hpp>
 
 #include <map>
 #include <optional>
@@ -16,6 +17,8 @@
 #include <unordered_map>
 
 namespace eventcore::internal {
+
+class tls_session;
 
 // -- to the broker
 
@@ -28,6 +31,7 @@ struct outbox_filled {
 struct dialed {
   std::string address;
   std::shared_ptr<result<socket_handle>> outcome;
+  std::shared_ptr<tls_session> tls{}; ///< null: it is not encrypted
 };
 
 struct cluster_tick {};
@@ -44,6 +48,9 @@ struct service_added {
 struct addresses_found {
   std::vector<std::string> addresses;
 };
+
+/// Somebody here reads events of another service, or sends some to it.
+struct event_ways_changed {};
 
 /// Answered with `std::vector<member_info>`.
 struct get_members {};
@@ -62,6 +69,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::cluster_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::offers_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::service_added)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::addresses_found)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::event_ways_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_members)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<eventcore::member_info>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::leave_cluster)
@@ -116,6 +124,11 @@ private:
     std::shared_ptr<served_peer> served{}; ///< of a server
     caf::strong_actor_ptr answers_to{};
     std::vector<served_route> routes{};
+    caf::actor events{}; ///< of a server; empty: none was needed yet
+    std::shared_ptr<remote_source> source{};
+    std::shared_ptr<remote_target> target{};
+    std::string tls_failure() const;
+    std::shared_ptr<const tls_session> tls{}; ///< null: it is not encrypted
   };
 
   /// A node that this one connects to.
@@ -132,6 +145,8 @@ private:
     std::optional<service_info> registration{}; ///< while it is connected
     std::string logged{};                       ///< the failure that was logged last
   };
+
+  caf::io::network::default_multiplexer& network();
 
   // -- connections
   void add_connection(handle h, connection c);
@@ -151,6 +166,7 @@ private:
   std::optional<std::string> on_hello(handle h, connection& c, wire_reader content);
   std::optional<std::string> on_command(connection& c, wire_reader content);
   std::optional<std::string> on_answer(connection& c, wire_reader content);
+  std::optional<std::string> on_events(connection& c, frame_kind kind, wire_reader content);
 
   // -- membership
   void learn(const std::string& address, bool configured);
@@ -164,6 +180,7 @@ private:
   std::vector<member_info> members() const;
   void attach_services(connection& c);
   void register_peer(connection& c);
+  void attach_event_ways(connection& c);
 
   // -- time
   void on_tick();

@@ -14,7 +14,8 @@
 
 namespace eventcore::internal {
 
-class remote_channel;
+class remote_source;
+class remote_target;
 
 /// Who this node is, to its peers.
 struct node_identity {
@@ -38,6 +39,8 @@ struct cluster_env {
 
   std::mutex mutex{};
   std::map<std::string, std::shared_ptr<remote_service>> services{}; ///< that are called from here
+  std::map<std::string, std::shared_ptr<remote_source>> sources{};   ///< services whose events are read here
+  std::map<std::string, std::shared_ptr<remote_target>> targets{};   ///< services that events are sent to
 };
 
 } // namespace eventcore::internal

@@ -1,6 +1,9 @@
 #include <eventcore/runtime/internal/cluster_broker.hpp>
 
 #include <eventcore/runtime/internal/handshake.hpp>
+#include <eventcore/runtime/internal/remote_source.hpp>
+#include <eventcore/runtime/internal/remote_target.hpp>
+#include <eventcore/runtime/internal/tls.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -52,8 +55,20 @@ void cluster_broker::dial(const std::string& address, peer& p) {
   p.dialing = true;
   // Resolving a name can take long, so each attempt has a thread of its own, and ends by itself.
   system().spawn<caf::detached + caf::hidden>([to = caf::actor_cast<caf::actor>(this), address,
-                                               where = *where, limit = env_->options.handshake_limit] {
-    caf::anon_send(to, dialed{address, std::make_shared<result<socket_handle>>(connect_to(where, limit))});
+                                               where = *where, limit = env_->options.handshake_limit,
+                                               tls = env_->options.tls] {
+    block_broken_pipes();
+    auto outcome = std::make_shared<result<socket_handle>>(connect_to(where, limit));
+    std::shared_ptr<tls_session> session;
+    if (*outcome && tls) {
+      auto made = tls_session::make(*tls, (**outcome).get(), false);
+      const auto agreed = made ? (*made)->connect(limit) : made.error();
+      if (agreed)
+        session = *std::move(made);
+      else
+        *outcome = agreed.error();
+    }
+    caf::anon_send(to, dialed{address, std::move(outcome), std::move(session)});
   });
 }
 
@@ -159,6 +174,22 @@ void cluster_broker::attach_services(connection& c) {
   }
   for (const auto& service : services)
     service->attach(c.link);
+  attach_event_ways(c);
+}
+
+void cluster_broker::attach_event_ways(connection& c) {
+  {
+    std::lock_guard lock{env_->mutex};
+    if (const auto found = env_->sources.find(c.peer->service()); found != env_->sources.end())
+      c.source = found->second;
+    if (const auto found = env_->targets.find(c.peer->service()); found != env_->targets.end())
+      c.target = found->second;
+  }
+  if (c.source)
+    c.source->connected(c.out, {uuid_of(c.peer->journal()), uuid_of(c.peer->incarnation())}, c.peer->head(),
+                        c.peer->offers_events());
+  if (c.target)
+    c.target->connected(c.out, c.peer->accepts_events());
 }
 
 /// Or renews it.
@@ -174,6 +205,12 @@ void cluster_broker::register_peer(connection& c) {
 }
 
 void cluster_broker::on_lost(handle, connection& c, const std::string& why) {
+  if (c.events)
+    caf::anon_send_exit(c.events, caf::exit_reason::user_shutdown);
+  if (c.source)
+    c.source->lost(*c.out, why);
+  if (c.target)
+    c.target->lost(*c.out, why);
   if (c.served && !c.leaving && !leaving_)
     spdlog::info("cluster: node {} is not connected any more: {}", c.peer->node(), why);
   if (!c.is_caller) {

@@ -58,6 +58,9 @@ NodeHello make_hello(const cluster_env& env, const std::string& address) {
   }
   hello.set_offers_events(env.offers_events);
   hello.set_accepts_events(env.accepts_events);
+  if (env.offers_events)
+    if (const auto head = env.journal.head())
+      hello.set_head(*head);
   hello.set_max_message(env.options.max_message);
   hello.mutable_endpoints()->insert(env.options.endpoints.begin(), env.options.endpoints.end());
   hello.mutable_metadata()->insert(env.options.metadata.begin(), env.options.metadata.end());
