@@ -60,6 +60,7 @@ figure timers_fired(run_context&);
 figure federate(run_context&);
 figure raw_lmdb_log(run_context&);
 figure durable_command(run_context&);
+figure durable_command_observed(run_context&);
 figure idempotent_command(run_context&);
 figure multi_stream_command(run_context&);
 figure multi_stream_contended(run_context&);

@@ -88,6 +88,10 @@ caf::behavior cluster_broker::make_behavior() {
           if (c.link && !c.leaving && std::ranges::count(c.peer->offers(), m.service->name()) > 0)
             m.service->attach(c.link);
       },
+      [this](const addresses_found& m) {
+        for (const auto& address : m.addresses)
+          learn(address, false);
+      },
       [this](event_ways_changed) {
         for (auto& [h, c] : connections_)
           if (c.link)
@@ -319,6 +323,7 @@ std::optional<std::string> cluster_broker::take_frame(handle h, connection& c, f
   case frame_kind::goodbye:
     c.leaving = true;
     if (c.link) {
+      (void)env_->registry->withdraw(info_of(*c.peer).id);
       std::lock_guard lock{env_->mutex};
       for (const auto& [name, service] : env_->services)
         service->detach(*c.link);

@@ -44,6 +44,11 @@ struct service_added {
   std::shared_ptr<remote_service> service;
 };
 
+/// Nodes may be at these addresses, a registry says.
+struct addresses_found {
+  std::vector<std::string> addresses;
+};
+
 /// Somebody here reads events of another service, or sends some to it.
 struct event_ways_changed {};
 
@@ -63,6 +68,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::dialed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::cluster_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::offers_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::service_added)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::addresses_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::event_ways_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_members)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<eventcore::member_info>)
@@ -139,8 +145,8 @@ private:
     time_point since{};
     time_point next_try{};
     std::chrono::milliseconds pause{0};
-    std::string registered{}; ///< id in the registry
-    std::string logged{};     ///< the failure that was logged last
+    std::optional<service_info> registration{}; ///< while it is connected
+    std::string logged{};                       ///< the failure that was logged last
   };
 
   caf::io::network::default_multiplexer& network();
@@ -176,6 +182,7 @@ private:
   std::optional<std::string> conflict_with_others(handle h, const connection& c, const NodeHello& hello);
   std::vector<member_info> members() const;
   void attach_services(connection& c);
+  void register_peer(connection& c);
   void attach_event_ways(connection& c);
 
   // -- time
