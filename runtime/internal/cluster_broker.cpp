@@ -21,7 +21,7 @@ using steady_clock = std::chrono::steady_clock;
 
 constexpr std::size_t read_size = std::size_t{32} << 10;
 /// Of a peer that has not said who it is.
-constexpr std::size_t max_hello = std::size_t{1} << 20;
+constexpr std::size_t max_hello = std::size_t{256} << 10;
 /// Given to a connection to send what it has before it is closed.
 constexpr auto close_limit = 1s;
 

@@ -122,9 +122,12 @@ std::optional<std::string> cluster_broker::conflict_with_others(handle h, const 
 
 void cluster_broker::on_member(handle h, connection& c) {
   learn_from(*c.peer);
+  const auto max_message =
+      std::min<std::size_t>(env_->options.max_message,
+                            c.peer->max_message() > 0 ? c.peer->max_message() : env_->options.max_message);
   if (!c.is_caller) {
-    c.served = std::make_shared<served_peer>(
-        served_peer::limits{env_->options.max_in_flight, env_->options.max_message}, c.out);
+    c.served =
+        std::make_shared<served_peer>(served_peer::limits{env_->options.max_in_flight, max_message}, c.out);
     caf::actor_config config;
     c.answers_to = caf::make_actor<responder, caf::strong_actor_ptr>(
         system().next_actor_id(), system().node(), &system(), config, c.served);
@@ -148,9 +151,11 @@ void cluster_broker::on_member(handle h, connection& c) {
   p.info.journal = to_string(uuid_of(c.peer->journal()));
   p.info.incarnation = to_string(uuid_of(c.peer->incarnation()));
   ++p.info.connects;
-  c.link = std::make_shared<peer_link>(
-      c.peer->node(), uuid_of(c.peer->journal()),
-      peer_link::limits{env_->options.max_in_flight, env_->options.max_waiting_bytes}, c.out);
+  c.link = std::make_shared<peer_link>(c.peer->node(), uuid_of(c.peer->journal()),
+                                       peer_link::limits{env_->options.max_in_flight,
+                                                         env_->options.max_waiting_bytes,
+                                                         max_message + frame_overhead / 2},
+                                       c.out);
   set_state(p, member_state::connected, {});
   attach_services(c);
 }

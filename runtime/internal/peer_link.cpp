@@ -18,6 +18,9 @@ peer_link::sent peer_link::send(call_ptr& call, time_point now) {
   out_->write([&](byte_buffer& buffer) {
     if (closed_)
       return;
+    outcome = sent::too_large;
+    if (call->body.size() > limits_.message)
+      return;
     outcome = sent::full;
     if (in_flight_ >= limits_.in_flight || buffer.size() >= limits_.waiting_bytes ||
         kept_bytes_ >= limits_.waiting_bytes)

@@ -38,6 +38,7 @@ public:
   struct limits {
     std::size_t in_flight;
     std::size_t waiting_bytes;
+    std::size_t message; ///< of a command with its metadata, that both nodes allow
   };
 
   peer_link(std::string node, uuid journal, limits bounds, std::shared_ptr<outbox> out)
@@ -50,7 +51,7 @@ public:
   const uuid& journal() const noexcept { return journal_; }
   outbox& out() const noexcept { return *out_; }
 
-  enum class sent : std::uint8_t { yes, full, closed };
+  enum class sent : std::uint8_t { yes, full, too_large, closed };
   /// `yes`: it has taken the call. A call that nobody waits for ends with it.
   sent send(call_ptr& call, time_point now);
 

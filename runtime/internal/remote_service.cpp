@@ -163,6 +163,8 @@ void remote_service::submit(call_ptr call, time_point now) {
     return;
   case peer_link::sent::full:
     return fail(std::move(call), overloaded());
+  case peer_link::sent::too_large:
+    return fail(std::move(call), too_large(*link));
   case peer_link::sent::closed: {
     std::unique_lock lock{mutex_};
     if (keep(call, now, why))
@@ -241,18 +243,23 @@ std::vector<std::pair<call_ptr, error>> remote_service::look_through(time_point 
   for (auto& call : std::exchange(waiting_, {})) {
     const bool sent = !call->sent_to.is_nil();
     const auto size = call->body.size();
-    const auto link = choose(*call);
-    if (call->deadline <= now || (is_lost(now) && !sent)) {
+    const auto link = call->deadline > now ? choose(*call) : nullptr;
+    const auto outcome = link ? link->send(call, now) : peer_link::sent::closed;
+    if (outcome == peer_link::sent::yes) {
+      repeated_.fetch_add(sent, std::memory_order_relaxed);
+      if (call) // nobody waits for its end
+        (void)call->permit->finish(result<void>{});
+      waiting_bytes_ -= size;
+    } else if (outcome == peer_link::sent::too_large) {
+      auto why = too_large(*link);
+      ended.emplace_back(std::move(call), std::move(why));
+      waiting_bytes_ -= size;
+    } else if (call->deadline <= now || (is_lost(now) && !sent)) {
       auto why = sent           ? in_doubt("it could not be reached again in time")
                  : is_lost(now) ? nobody()
                                 : make_error(entity_errc::deadline_exceeded,
                                              "service " + name_ + " was not reached in time: " + lost_why_);
       ended.emplace_back(std::move(call), std::move(why));
-      waiting_bytes_ -= size;
-    } else if (link && link->send(call, now) == peer_link::sent::yes) {
-      repeated_.fetch_add(sent, std::memory_order_relaxed);
-      if (call) // nobody waits for its end
-        (void)call->permit->finish(result<void>{});
       waiting_bytes_ -= size;
     } else {
       still.push_back(std::move(call));
@@ -317,6 +324,12 @@ void remote_service::fail_in_doubt(call_ptr call, const std::string& why) {
 error remote_service::overloaded() const {
   return make_error(entity_errc::overloaded,
                     "too many calls to service " + name_ + " are not answered yet; try again later");
+}
+
+error remote_service::too_large(const peer_link& link) const {
+  return make_error(entity_errc::invalid_command,
+                    "the command is larger than cluster_options::max_message of node " + link.node() +
+                        " allows; nothing was sent");
 }
 
 error remote_service::nobody() const {

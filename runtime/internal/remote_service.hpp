@@ -63,6 +63,7 @@ private:
   bool is_lost(time_point now) const;
   bool is_local() const;
   error overloaded() const;
+  error too_large(const peer_link& link) const;
   error nobody() const;
   error in_doubt(const std::string& why) const;
 

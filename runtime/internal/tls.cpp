@@ -11,6 +11,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <map>
+#include <mutex>
+#include <tuple>
 
 namespace eventcore::internal {
 
@@ -55,6 +58,26 @@ result<context_ptr> make_context(const tls_options& options) {
   return context;
 }
 
+/// The same as a moment ago for connections that come together, so that a crowd of strangers does not make the node read files.
+result<std::shared_ptr<SSL_CTX>> recent_context(const tls_options& options) {
+  struct entry {
+    std::shared_ptr<SSL_CTX> context;
+    std::chrono::steady_clock::time_point made;
+  };
+  static std::mutex mutex;
+  static std::map<std::tuple<std::filesystem::path, std::filesystem::path, std::filesystem::path>, entry> all;
+  std::lock_guard lock{mutex};
+  const auto now = std::chrono::steady_clock::now();
+  auto& known = all[{options.certificate, options.key, options.ca}];
+  if (!known.context || now - known.made > std::chrono::seconds{1}) {
+    auto made = make_context(options);
+    if (!made)
+      return made.error();
+    known = {std::shared_ptr<SSL_CTX>{std::move(*made)}, now};
+  }
+  return known.context;
+}
+
 } // namespace
 
 void block_broken_pipes() {
@@ -72,7 +95,7 @@ result<void> check_tls(const tls_options& options) {
 
 result<std::shared_ptr<tls_session>> tls_session::make(const tls_options& options, int socket,
                                                        bool accepted) {
-  auto context = make_context(options);
+  auto context = recent_context(options);
   if (!context)
     return context.error();
   std::shared_ptr<tls_session> session{new tls_session{SSL_new(context->get())}};

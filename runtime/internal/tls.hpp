@@ -20,7 +20,7 @@ namespace eventcore::internal {
 /// takes only one that its CA vouches for.
 ///
 /// `caf::openssl` does the same, but throws in the network's thread when a file cannot be read, and hides why a peer was refused. The
-/// files are read for each connection, so that renewed certificates need no restart.
+/// files are read anew for connections of another second, so that renewed certificates need no restart.
 class tls_session {
 public:
   /// Error: `invalid_options`, naming the file and what is wrong with it.
