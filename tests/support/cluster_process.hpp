@@ -125,6 +125,7 @@ private:
         break;
       case 'h':
         ::kill(child->pid(), SIGSTOP);
+        ::waitpid(child->pid(), nullptr, WUNTRACED); // until all its threads stand still
         break;
       case 'c':
         ::kill(child->pid(), SIGCONT);
@@ -160,6 +161,7 @@ private:
     nursery.say('r');
     while (nursery.hear() != 'e' && ::getppid() != 1) {
     }
+    n.leave(10s);
     // What it never answered keeps it alive, and a node ends after its actors.
     caf::anon_send_exit(exported, caf::exit_reason::user_shutdown);
     return 0;
