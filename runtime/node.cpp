@@ -97,6 +97,7 @@ struct node::impl {
     std::lock_guard one_at_a_time{stop_mutex}; // what has stopped answers so at once
     const auto end = std::chrono::steady_clock::now() + stop_within;
     control.reset();
+    cluster->announce_leave();
     const auto started = [this] {
       std::lock_guard guard{mutex};
       return std::tuple{projections, sagas, saga_hosts, commands, hosts, timers};

@@ -221,9 +221,15 @@ int run_cluster(const options& opts) {
   const auto met = faults.finish();
   if (!failure.empty())
     return complain(failure);
+  std::optional<std::uint64_t> look; // what was seen after all had ended counts
   const auto all_are_told = [&] {
     const auto status = front.status();
-    return status && status->view_lag() == 0 && status->analytics_lag() == 0;
+    if (!status)
+      return false;
+    if (!look)
+      look = status->look();
+    return (status->look() > *look + 1 || status->look() < *look) && status->view_lag() == 0 &&
+           status->analytics_lag() == 0;
   };
   if (!wait_until(patience, all_are_told))
     return complain("the order view or analytics has not all events after " +
