@@ -86,6 +86,7 @@ struct projection_handle::impl {
   std::condition_variable changed; // what is published
   struct {
     projection_stats stats;
+    std::vector<bool> positions_count; // by source, of the live view
     std::shared_ptr<view_store> view;
     bool serves = false;
     bool rebuild_wanted = false;
@@ -211,9 +212,13 @@ void projection_handle::impl::swap(clock::time_point at) {
 void projection_handle::impl::publish() {
   auto live = live_->stats();
   auto building = building_ ? std::optional{building_->stats()} : std::nullopt;
+  std::vector<bool> positions_count;
+  for (std::size_t i = 0; i != options.sources.size(); ++i)
+    positions_count.push_back(live_->position_counts(i));
   {
     std::lock_guard lock{mutex};
     published.stats.live = std::move(live);
+    published.positions_count = std::move(positions_count);
     published.stats.rebuilding = std::move(building);
     published.stats.rebuilt = rebuilt_;
     published.stats.rebuild_failure = rebuild_again_.failure;
@@ -302,10 +307,12 @@ result<void> projection_handle::wait_until(std::string_view source, log_position
   const auto deadline = deadline_after(within);
   std::unique_lock lock{impl_->mutex};
   auto& now = impl_->published;
-  impl_->changed.wait_until(
-      lock, deadline, [&] { return now.stopped || now.stats.live.sources[place].position >= position; });
+  const auto reached = [&] {
+    return now.positions_count[place] && now.stats.live.sources[place].position >= position;
+  };
+  impl_->changed.wait_until(lock, deadline, [&] { return now.stopped || reached(); });
   auto& live = now.stats.live;
-  if (live.sources[place].position >= position && !now.stopped)
+  if (reached() && !now.stopped)
     return {};
   if (now.stopped)
     return impl_->stopped_error();

@@ -82,7 +82,7 @@ public:
   error damaged(std::size_t table, std::string_view key) const;
 
   /// Waits until the view that serves holds all events of `source` up to `position`, at most `within`: to read what one has
-  /// written. Errors: `not_reached`, `unknown_source`, `stopped`.
+  /// written. A view of another history of the source has none of them. Errors: `not_reached`, `unknown_source`, `stopped`.
   result<void> wait_until(std::string_view source, log_position position,
                           std::chrono::nanoseconds within) const;
   /// The same for the first source, which is the node's journal by default.

@@ -16,6 +16,8 @@ enum class publish_errc : std::uint8_t {
   invalid_topic,
   /// What came is no published event.
   malformed_envelope,
+  /// No published event has this topic. The message names those that there are.
+  unknown_topic,
 };
 
 const std::error_category& publish_category() noexcept;

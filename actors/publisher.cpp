@@ -24,6 +24,8 @@ public:
       return "the text is no topic";
     case publish_errc::malformed_envelope:
       return "what came is no published event";
+    case publish_errc::unknown_topic:
+      return "no published event has the topic";
     }
     return "unknown publishing error " + std::to_string(value);
   }
@@ -123,12 +125,29 @@ std::vector<std::string> publisher::categories() const {
   return names;
 }
 
-std::vector<std::string> publisher::types_of_topic(std::string_view topic) const {
-  std::vector<std::string> types;
-  for (const auto& [type, topics] : content_.topics)
-    if (std::ranges::find(topics, topic) != topics.end())
-      types.push_back(type);
-  return types;
+result<log_filter> publisher::filter_of(std::span<const std::string> topics) const {
+  std::set<std::string> known;
+  log_filter filter{categories(), {}};
+  if (!filter.categories.empty())
+    for (const auto& [type, its] : content_.topics) {
+      known.insert(its.begin(), its.end());
+      if (std::ranges::find_first_of(its, topics) != its.end())
+        filter.types.push_back(type);
+    }
+  std::string there;
+  for (const auto& topic : known)
+    there += (there.empty() ? "" : ", ") + topic;
+  const auto unknown = [&](const std::string& what) {
+    return make_error(publish_errc::unknown_topic, what + "; service " + service_id_ + " has " +
+                                                       (there.empty() ? "no topics" : "the topics " + there));
+  };
+  for (const auto& topic : topics)
+    if (!known.contains(topic))
+      return unknown("unknown topic " + internal::quoted(topic));
+  // Without types the filter would admit all events.
+  if (filter.types.empty())
+    return unknown("no topic was named");
+  return filter;
 }
 
 } // namespace eventcore

@@ -3,10 +3,12 @@
 #include <eventcore/actors/distributed_event.hpp>
 #include <eventcore/actors/fold.hpp>
 #include <eventcore/actors/publish_errc.hpp>
+#include <eventcore/persistence/journal.hpp>
 
 #include <functional>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,9 +67,11 @@ public:
   /// The published form of `e`, as of now. Error: `unknown_event_type`.
   result<DistributedEvent> envelope(const recorded_event& e) const;
 
-  /// Published categories and the types with a topic, sorted.
+  /// Published categories, sorted.
   std::vector<std::string> categories() const;
-  std::vector<std::string> types_of_topic(std::string_view topic) const;
+
+  /// What a subscription to one or several topics reads. Error: `unknown_topic`.
+  result<log_filter> filter_of(std::span<const std::string> topics) const;
 
 private:
   publisher(publication content, std::string service_id, std::function<timestamp()> now);

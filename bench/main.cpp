@@ -28,6 +28,11 @@ const std::vector<scenario> scenarios{
      "durable_command",
      {},
      idempotent_command},
+    {"durable_command_observed",
+     "the same with metrics that are scraped and 1 % of the traces recorded, beside the same without",
+     "durable_command",
+     {},
+     durable_command_observed},
     {"multi_stream_command",
      "ask to reply of commands that read two of 100,000 streams and append to both",
      "durable_command",
@@ -73,7 +78,11 @@ const std::vector<scenario> scenarios{
      "raw_lmdb_scan_parse",
      {"open_journal"},
      subscribe_catch_up},
-    {"subscribe_live", "a subscriber that follows while events are appended", nullptr, {}, subscribe_live},
+    {"subscribe_live",
+     "a subscriber that follows while events are appended",
+     "journal_append",
+     {},
+     subscribe_live},
     {"subscribe_8", "appending while eight subscribers follow", nullptr, {}, subscribe_8},
     {"projection_apply",
      "applying events to 100,000 rows of a view",
@@ -127,6 +136,7 @@ const std::vector<scenario> scenarios{
      "raw_caf_remote_ask_256",
      {},
      remote_command_256},
+    {"remote_feed", "reading the events of another process", nullptr, {}, remote_feed},
     {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
     {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
 };
@@ -226,6 +236,8 @@ int main(int argc, char** argv) {
   app.add_option("--write-million-events", million)->group("");
   std::string served;
   app.add_option("--serve-remote", served)->group("");
+  std::size_t served_events = 0;
+  app.add_option("--serve-events", served_events)->group("");
   std::string list = "Scenarios:\n";
   for (auto& s : scenarios)
     list +=
@@ -237,7 +249,7 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (!served.empty())
-    return serve_remote(served);
+    return serve_remote(served, served_events);
   if (!million.empty())
     write_million_events_and_die(million);
 

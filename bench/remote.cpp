@@ -5,6 +5,7 @@
 #include "entities.hpp"
 
 #include <eventcore/actors/caf.hpp>
+#include <eventcore/persistence/event_source.hpp>
 #include <eventcore/persistence/memory_journal.hpp>
 
 #include <caf/io/all.hpp>
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <condition_variable>
 #include <cstdio>
 #include <iostream>
 #include <stdexcept>
@@ -37,8 +39,9 @@ eventcore::node_options member(const std::string& name) {
 /// Both sides of a measurement: a process with a plain actor and a service, and a node here.
 class two_processes {
 public:
-  explicit two_processes(const std::filesystem::path& dir)
-      : node_{eventcore::open_memory_journal(), client_options(start_server(dir))} {
+  /// The other side's journal holds `events` events of 200 bytes.
+  explicit two_processes(const std::filesystem::path& dir, std::size_t events = 0)
+      : node_{eventcore::open_memory_journal(), client_options(start_server(dir, events))} {
     if (auto joined = node_.join(); !joined)
       throw std::runtime_error(joined.error().message());
     auto connected =
@@ -65,7 +68,7 @@ private:
     return options;
   }
 
-  int start_server(const std::filesystem::path& dir) {
+  int start_server(const std::filesystem::path& dir, std::size_t events) {
     int in[2], out[2];
     if (::pipe(in) != 0 || ::pipe(out) != 0)
       throw std::runtime_error("no pipe");
@@ -75,7 +78,8 @@ private:
       ::dup2(out[1], 1);
       for (int fd : {in[0], in[1], out[0], out[1]})
         ::close(fd);
-      ::execl("/proc/self/exe", "eventcore-bench", "--serve-remote", dir.c_str(), nullptr);
+      ::execl("/proc/self/exe", "eventcore-bench", "--serve-remote", dir.c_str(), "--serve-events",
+              std::to_string(events).c_str(), nullptr);
       ::_exit(1);
     }
     ::close(in[0]);
@@ -184,7 +188,41 @@ figure remote_command_256(run_context& c) {
   return command(c, 256);
 }
 
-int serve_remote(const std::filesystem::path& dir) {
+figure remote_feed(run_context& context) {
+  const std::size_t events = context.quick ? 200'000 : 1'000'000;
+  two_processes both{context.dir, events};
+  const auto source = both.node().remote_events("server");
+  std::mutex mutex;
+  std::condition_variable arrived;
+  bool more = false;
+  const auto feed = source->open(1, {}, [&] {
+    std::lock_guard lock{mutex};
+    more = true;
+    arrived.notify_one();
+  });
+  eventcore::log_position read = 0;
+  auto start = steady::now();
+  while (read < events) {
+    auto page = feed->read({});
+    if (page && (page->more || !page->events.empty())) {
+      if (read == 0)
+        start = steady::now();
+      read = page->last;
+      continue;
+    }
+    if (!page && page.error().code() != eventcore::entity_errc::unreachable)
+      throw std::runtime_error(page.error().message());
+    std::unique_lock lock{mutex};
+    arrived.wait(lock, [&] { return more; });
+    more = false;
+  }
+  figure f;
+  f.value = static_cast<double>(events) / seconds_since(start);
+  f.note = "events of 200 bytes that another process reads, from its first page on";
+  return f;
+}
+
+int serve_remote(const std::filesystem::path& dir, std::size_t events) {
   auto options = member("server");
   options.journal_dir = dir / "server";
   auto opened = eventcore::node::open(options);
@@ -201,6 +239,16 @@ int serve_remote(const std::filesystem::path& dir) {
     return {[](const std::string& text) { return text; }};
   });
   const auto port = node.system().middleman().publish(raw, 0, "127.0.0.1");
+  for (std::size_t written = 0; written < events; written += 1'000) {
+    eventcore::commit c;
+    auto payload = make<Padded>([](auto& m) { m.set_content(std::string(message_bytes, 'x')); });
+    c.appends.push_back(
+        {*eventcore::stream_id::of("padded", std::to_string(written)), eventcore::expected_version::none(),
+         std::vector<eventcore::new_event>(1'000, {Padded::descriptor(), payload.SerializeAsString(), 1})});
+    if (auto done = node.journal().commit_and_wait(std::move(c)); !done)
+      return std::cerr << done.error().message() << '\n', 1;
+  }
+  node.offer_events();
   if (auto joined = node.join(); !joined || !port)
     return std::cerr << "no port\n", 1;
   const auto address = node.cluster_address();

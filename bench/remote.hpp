@@ -4,7 +4,7 @@
 
 namespace bench {
 
-/// The other side of the remote scenarios, in a process of its own: says its ports, and ends with its standard input.
-int serve_remote(const std::filesystem::path& dir);
+/// The other side of the remote scenarios, in a process of its own, on a journal that it fills with so many events: says its ports, and ends with its standard input.
+int serve_remote(const std::filesystem::path& dir, std::size_t events);
 
 } // namespace bench

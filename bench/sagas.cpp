@@ -36,74 +36,38 @@ struct four_steps : eventcore::saga<four_steps> {
   }
 };
 
-/// What the starters of a round share.
-struct progress {
-  std::atomic<std::int64_t> last_id;
-  std::atomic<std::uint64_t> finished{0};
-  std::atomic<bool> enough{false};
-};
-
-/// Starts a saga, asks for its end, and starts the next one.
-class starter : public caf::event_based_actor {
-public:
-  starter(caf::actor_config& config, eventcore::saga_host<four_steps> sagas, std::shared_ptr<progress> shared)
-      : caf::event_based_actor{config}
-      , sagas_{std::move(sagas)}
-      , shared_{std::move(shared)} {}
-
-protected:
-  caf::behavior make_behavior() override {
-    set_error_handler([](caf::scheduled_actor*, caf::error&) {});
-    start_next();
-    return {[](caf::unit_t) {}};
-  }
-
-private:
-  void start_next() {
-    if (shared_->enough)
-      return quit();
-    auto number = ++shared_->last_id;
-    auto id = std::to_string(number);
-    auto failed = [](const caf::error& e) {
-      throw std::runtime_error{"a saga failed: " + eventcore::from_caf_error(e).message()};
-    };
-    request(eventcore::actor_of(sagas_), caf::infinite, id, make<Add>([&](auto& c) { c.set_amount(number); }))
-        .then(
-            [this, id, failed](eventcore::saga_phase) {
-              request(eventcore::actor_of(sagas_), caf::infinite, eventcore::await_saga{id})
-                  .then(
-                      [this](eventcore::saga_phase phase) {
-                        if (phase != eventcore::saga_phase::completed)
-                          throw std::runtime_error{"a saga was not completed"};
-                        ++shared_->finished;
-                        start_next();
-                      },
-                      failed);
-            },
-            failed);
-  }
-
-  eventcore::saga_host<four_steps> sagas_;
-  std::shared_ptr<progress> shared_;
-};
-
 /// Keeps `in_flight` sagas going, numbered from behind `last_id` on, which is moved, until all that were begun have ended.
+/// How many have ended is asked of the one who runs them.
 figure run_sagas(eventcore::node& node, std::int64_t& last_id, std::chrono::duration<double> length) {
   auto sagas = node.saga<four_steps>();
-  auto shared = std::make_shared<progress>();
-  shared->last_id = last_id;
-  for (std::size_t i = 0; i != in_flight; ++i)
-    node.system().spawn<starter>(sagas, shared);
-  std::this_thread::sleep_for(length / 2);
-  auto before = shared->finished.load();
-  auto start = steady::now();
-  std::this_thread::sleep_for(length);
+  auto actor = eventcore::actor_of(sagas);
+  auto completed = [&] {
+    auto stats = sagas.stats(60s);
+    if (!stats || stats->compensated + stats->stuck > 0)
+      throw std::runtime_error{"a saga was not completed"};
+    return stats->completed;
+  };
+  const auto before = completed();
+  auto begun = before;
+  auto now = before;
+  auto run = [&](std::chrono::duration<double> time) {
+    const auto first = now;
+    const auto start = steady::now();
+    do {
+      for (; begun - now < in_flight; ++begun) {
+        auto number = ++last_id;
+        caf::anon_send(actor, std::to_string(number), make<Add>([&](auto& c) { c.set_amount(number); }));
+      }
+      std::this_thread::sleep_for(500us);
+      now = completed();
+    } while (steady::now() - start < time);
+    return static_cast<double>(now - first) / seconds_since(start);
+  };
+  run(length / 2);
   figure f;
-  f.value = static_cast<double>(shared->finished - before) / seconds_since(start);
-  shared->enough = true;
-  while (shared.use_count() > 1)
+  f.value = run(length);
+  while (completed() < begun)
     std::this_thread::sleep_for(1ms);
-  last_id = shared->last_id;
   return f;
 }
 

@@ -60,6 +60,7 @@ figure timers_fired(run_context&);
 figure federate(run_context&);
 figure raw_lmdb_log(run_context&);
 figure durable_command(run_context&);
+figure durable_command_observed(run_context&);
 figure idempotent_command(run_context&);
 figure multi_stream_command(run_context&);
 figure multi_stream_contended(run_context&);
@@ -86,6 +87,7 @@ figure remote_call_256(run_context&);
 figure remote_call_4096(run_context&);
 figure remote_command_1(run_context&);
 figure remote_command_256(run_context&);
+figure remote_feed(run_context&);
 figure cold_entities(run_context&);
 figure entity_memory(run_context&);
 

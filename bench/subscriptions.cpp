@@ -1,3 +1,4 @@
+#include "alternation.hpp"
 #include "bench.pb.h"
 #include "latencies.hpp"
 #include "scenario.hpp"
@@ -183,33 +184,41 @@ figure subscribe_live(run_context& context) {
   auto node = open_node(context.dir);
   auto& journal = node.journal();
   appender load{journal};
-  const auto time = std::chrono::duration_cast<steady::duration>(context.length());
-  const auto alone = load.run(time / 2);
-
-  auto s = follow(node, "full", eventcore::start_from::now());
-  const auto first = must(journal.head());
-  const auto start = steady::now();
-  load.run(time);
-  const auto head = must(journal.head());
-  must(s.reached(head, patience));
-  figure f;
-  f.value = static_cast<double>(head - first) / seconds_since(start);
-  must(s.stop(patience));
+  const auto round = std::chrono::duration_cast<steady::duration>(context.round_length());
+  int rounds = 0;
+  /// Events per second, from the first one until all are written and the subscriber, if there is one, has them.
+  const auto run = [&](bool followed) {
+    const auto s = followed ? follow(node, "full " + std::to_string(++rounds), eventcore::start_from::now())
+                            : subscription{};
+    const auto first = must(journal.head());
+    const auto start = steady::now();
+    load.run(round);
+    const auto head = must(journal.head());
+    if (s)
+      must(s.reached(head, patience));
+    figure f;
+    f.value = static_cast<double>(head - first) / seconds_since(start);
+    if (s)
+      must(s.stop(patience));
+    return f;
+  };
+  auto f = alternate(
+      context.rounds(), [&] { return run(true); }, [&] { return run(false); });
 
   // Half of what was appended a second with the subscriber; the times are noted before the subscriber hears of a commit.
   commit_times times;
-  times.last = head;
+  times.last = must(journal.head());
   auto noting = journal.follow_tail([&](auto to) { times.committed(to); });
   latencies delays;
-  s = follow(node, "half", eventcore::start_from::now(), &times, &delays);
-  load.run_at(f.value / 2, time);
+  const auto s = follow(node, "half", eventcore::start_from::now(), &times, &delays);
+  load.run_at(f.value / 2, std::chrono::duration_cast<steady::duration>(context.length()));
   must(s.reached(must(journal.head()), patience));
   must(s.stop(patience));
   f.p50_us = delays.percentile(0.50);
   f.p99_us = delays.percentile(0.99);
-  f.note = "events/s to one subscriber while appending as fast as possible, until it has all; " +
-           std::to_string(static_cast<int>(alone)) +
-           " events/s are appended without it; latency from commit to handler at half of the rate";
+  f.note += "events/s to one subscriber while appending as fast as possible, until it has all, and appending "
+            "without it; "
+            "latency from commit to handler at half of the rate";
   return f;
 }
 

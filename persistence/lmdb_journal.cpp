@@ -89,8 +89,8 @@ public:
       , env_{std::move(env)}
       , info_{std::move(info)}
       , options_{options}
-      , reader_{*env_, tail_, lmdb_reader::tail_owner::writer}
-      , store_{*env_, tail_, reader_, options.reserve_disk_bytes}
+      , reader_{*env_, tail_, filters_, lmdb_reader::tail_owner::writer}
+      , store_{*env_, tail_, filters_, reader_, options.reserve_disk_bytes}
       , snapshots_{info_,
                    {.journal_dir = env_->dir(),
                     .map_bytes = options.snapshot_map_bytes,
@@ -207,6 +207,7 @@ private:
   journal_info info_;
   lmdb_options options_;
   internal::tail_index tail_;
+  internal::run_filters filters_;
   lmdb_reader reader_;
   internal::lmdb_store store_;
   internal::snapshot_store snapshots_;
@@ -219,7 +220,7 @@ public:
       : lock_{std::move(lock)}
       , env_{std::move(env)}
       , info_{std::move(info)}
-      , reader_{*env_, tail_, lmdb_reader::tail_owner::reader}
+      , reader_{*env_, tail_, filters_, lmdb_reader::tail_owner::reader}
       , snapshots_{info_, {.journal_dir = env_->dir(), .read_only = true}} {}
 
   const journal_info& info() const noexcept override { return info_; }
@@ -258,6 +259,7 @@ private:
   std::unique_ptr<lmdb_env> env_;
   journal_info info_;
   internal::tail_index tail_;
+  internal::run_filters filters_;
   lmdb_reader reader_;
   internal::snapshot_env snapshots_;
 };

@@ -8,6 +8,7 @@
 #include <eventcore/runtime/internal/cluster.hpp>
 #include <eventcore/runtime/internal/dead_letter_control.hpp>
 #include <eventcore/runtime/internal/end_signal.hpp>
+#include <eventcore/runtime/internal/node_view.hpp>
 #include <eventcore/runtime/internal/saga_control.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
@@ -26,9 +27,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class system_config : public caf::actor_system_config {
+class system_config : public caf::actor_system_config, public internal::telemetry_holder {
 public:
-  explicit system_config(const node_options& options) {
+  system_config(const node_options& options, std::shared_ptr<internal::telemetry> seen_by) {
+    telemetry_holder::content = std::move(seen_by);
     if (options.threads > 0)
       set("scheduler.max-threads", options.threads);
     set("scheduler.max-throughput", std::max<std::size_t>(options.max_throughput, 1));
@@ -69,15 +71,20 @@ struct node::impl {
       , service{options.journal.service}
       , name{options.name}
       , stop_within{options.stop_within}
-      , config{options}
+      , view{options, identity().service}
+      , config{options, view.telemetry()}
       , system{config}
       , cluster{std::make_unique<internal::cluster>(system, *journal, identity(), options.cluster)} {
+    view.open(*journal, system, [this] { return projection_states(); });
+    if (options.cluster)
+      watch_cluster();
     if (!journal->info().folder.empty())
       open_control();
   }
 
   ~impl() {
     stop();
+    view.close();
     directory->clear();
     cluster.reset();
   }
@@ -96,6 +103,7 @@ struct node::impl {
   void stop() {
     std::lock_guard one_at_a_time{stop_mutex}; // what has stopped answers so at once
     const auto end = std::chrono::steady_clock::now() + stop_within;
+    view.stopping();
     control.reset();
     cluster->announce_leave();
     const auto started = [this] {
@@ -142,6 +150,43 @@ struct node::impl {
       spdlog::error("operators cannot talk with this node: {}", opened.error().message());
   }
 
+  /// One peer that is away is that one's trouble; a node that has none of them is alone.
+  void watch_cluster() {
+    view.add_check("discovery", [this]() -> std::optional<std::string> {
+      const auto well = cluster->discovery_health();
+      return well ? std::nullopt : std::optional{well.error().message()};
+    });
+    auto connections = std::make_shared<std::atomic<std::size_t>>(0);
+    view.add_check("peers", [this, connections]() -> std::optional<std::string> {
+      const auto peers = cluster->members();
+      const auto connected =
+          std::ranges::count(peers, member_state::connected, [](auto& peer) { return peer.state; });
+      *connections = static_cast<std::size_t>(connected);
+      if (peers.empty() || connected > 0)
+        return std::nullopt;
+      std::string why = "none of the other nodes is connected";
+      for (auto& peer : peers)
+        why += "; " + peer.address + ' ' + std::string{to_string(peer.state)} +
+               (peer.last_error.empty() ? "" : ": " + peer.last_error);
+      return why;
+    });
+    view.add_metric(
+        {internal::connections_metric, internal::connections_help, {{"kind", "peers"}}, false, [connections] {
+           return static_cast<double>(*connections);
+         }});
+  }
+
+  std::vector<std::pair<std::string, projection_stats>> projection_states() {
+    const auto started = [this] {
+      std::lock_guard guard{mutex};
+      return projections;
+    }();
+    std::vector<std::pair<std::string, projection_stats>> states;
+    for (auto& [type, projection] : started)
+      states.emplace_back(type->form.projection, projection.stats());
+    return states;
+  }
+
   saga_handle find_sagas(std::string_view category) {
     std::lock_guard guard{mutex};
     for (auto& [type, handle] : sagas)
@@ -162,6 +207,7 @@ struct node::impl {
   std::string service;
   std::string name;
   std::chrono::milliseconds stop_within;
+  internal::node_view view;
   system_config config;
   caf::actor_system system;
   std::unique_ptr<internal::cluster> cluster;
@@ -281,6 +327,23 @@ int node::run_until_signal() {
 }
 
 // -- parts
+
+void node::add_health_check(std::string name, health_check check) {
+  impl_->view.add_check(std::move(name), std::move(check));
+}
+
+void node::add_gauge(std::string name, std::string help, std::map<std::string, std::string> labels,
+                     std::function<double()> value) {
+  impl_->view.add_metric({std::move(name), std::move(help), std::move(labels), false, std::move(value)});
+}
+
+health_report node::health() const {
+  return impl_->view.ready();
+}
+
+std::string node::admin_address() const {
+  return impl_->view.address();
+}
 
 journal& node::journal() noexcept {
   return *impl_->journal;

@@ -7,10 +7,13 @@
 #include <eventcore/actors/saga_host.hpp>
 #include <eventcore/actors/subscriber.hpp>
 #include <eventcore/actors/subscription.hpp>
+#include <eventcore/runtime/health.hpp>
 #include <eventcore/runtime/members.hpp>
 #include <eventcore/runtime/node_options.hpp>
 #include <eventcore/runtime/service.hpp>
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -138,7 +141,8 @@ public:
   /// The other nodes that are known, in the order of their addresses.
   std::vector<member_info> members() const;
 
-  /// Who runs which service, as the nodes told each other. Lives as long as the node.
+  /// Who runs which service: Consul or `cluster_options::registry`, or where there is none, what the nodes told each other. Lives as long
+  /// as the node.
   service_registry& registry();
 
   /// The events of service `name`, whose node offers them (`offer_events`), for projections and all who keep cursors. Credit is
@@ -151,7 +155,8 @@ public:
   std::shared_ptr<federation_target> remote_target(const std::string& name);
 
   /// Leaves the cluster in order: takes no more calls of peers (they are told, and hold theirs), lets those under way finish, for
-  /// at most `within`, and closes all connections. The end of the node does it, too.
+  /// at most `within`, and closes all connections. Before, it withdraws itself from its registry, which may take as long as that
+  /// takes to answer. The end of the node does it, too.
   void leave(std::chrono::nanoseconds within);
 
   // -- the end
@@ -172,6 +177,19 @@ public:
   static void keep_signals();
 
   // -- parts
+
+  /// Adds to what makes the node ready, or not (`/health/ready`). A check of the same name is replaced.
+  void add_health_check(std::string name, health_check check);
+
+  /// Adds a gauge to `/metrics`, by names as Prometheus wants them. `value` is called from any thread, and must not block.
+  void add_gauge(std::string name, std::string help, std::map<std::string, std::string> labels,
+                 std::function<double()> value);
+
+  /// What `/health/ready` says.
+  health_report health() const;
+
+  /// `host:port` of `/metrics` and `/health`; empty: nobody listens (see `admin_options`).
+  std::string admin_address() const;
 
   eventcore::journal& journal() noexcept;
 

@@ -89,6 +89,11 @@ cluster_options& cluster_of(node_options& o) {
   return o.cluster ? *o.cluster : o.cluster.emplace();
 }
 
+consul_options& consul_of(node_options& o) {
+  auto& cluster = cluster_of(o);
+  return cluster.consul ? *cluster.consul : cluster.consul.emplace();
+}
+
 tls_options& tls_of(node_options& o) {
   auto& cluster = cluster_of(o);
   return cluster.tls ? *cluster.tls : cluster.tls.emplace();
@@ -117,6 +122,7 @@ public:
            : type == "string"         ? "string: \"text\""
            : type == "timespan"       ? "timespan: a number with a unit, such as 500ms, 10s or 2min"
            : type == "list of string" ? "list of string: [\"a\", \"b\"]"
+           : type == "double"         ? "double: a number such as 0.01"
                                       : "integer: a whole number that is not negative";
   }
 
@@ -276,9 +282,52 @@ private:
                           [](options& o, auto v) { return put_file(tls_of(o).key, v); })
         .add<std::string>("ca", "file with the authority whose certificates all nodes of the cluster have",
                           [](options& o, auto v) { return put_file(tls_of(o).ca, v); });
+    group{*this, "eventcore.consul"}
+        .add<std::string>("url",
+                          "http://host:port of Consul's agent, to register and to find services (default: "
+                          "nodes only tell each other)",
+                          [](options& o, auto v) { return put_text(consul_of(o).url, std::move(v)); })
+        .add<std::string>("token", "for Consul; other users of the machine see what the command line says",
+                          [](options& o, auto v) { return put_text(consul_of(o).token, std::move(v)); })
+        .add<std::string>("ca", "file with the authority that vouches for an https agent",
+                          [](options& o, auto v) {
+                            std::filesystem::path file;
+                            auto wrong = put_file(file, v);
+                            consul_of(o).ca_file = file;
+                            return wrong;
+                          })
+        .add<span>("time-to-live", "a node that was silent for so long has left Consul (default: 15s)",
+                   [](options& o, auto v) { return put_time(consul_of(o).time_to_live, v, 1s, 1h); });
     group{*this, "eventcore.admin"}.add<std::string>(
-        "listen", "host:port of the HTTP interface for administration; reserved, nothing listens there yet",
-        [](options& o, auto v) { return put_listener(o.admin_listen, std::move(v)); });
+        "listen", "host:port of /metrics and /health; port 0 takes a free one (default: nowhere)",
+        [](options& o, auto v) { return put_listener(o.admin.listen, std::move(v)); });
+    group{*this, "eventcore.trace"}
+        .add<std::string>("endpoint", "http://host:port of an OTLP collector (default: nothing is traced)",
+                          [](options& o, auto v) { return put_text(o.trace.endpoint, std::move(v)); })
+        .add<double>("sample", "share of the traces that are recorded, 0 to 1 (default: 1)",
+                     [](options& o, auto v) -> complaint {
+                       if (!(v >= 0 && v <= 1))
+                         return "must be 0 to 1";
+                       o.trace.sample = v;
+                       return {};
+                     });
+    group{*this, "eventcore.log"}
+        .add<std::string>("form", "of the log's lines: text or json (default: as spdlog does by itself)",
+                          [](options& o, auto v) -> complaint {
+                            if (v != "text" && v != "json")
+                              return "must be \"text\" or \"json\"";
+                            o.log.enabled = true;
+                            o.log.form = v == "json" ? log_form::json : log_form::text;
+                            return {};
+                          })
+        .add<std::string>("file", "that the log is appended to (default: standard error)",
+                          [](options& o, auto v) {
+                            std::string name;
+                            auto wrong = put_text(name, std::move(v));
+                            o.log.enabled = wrong.empty() || o.log.enabled;
+                            o.log.file = name;
+                            return wrong;
+                          });
   }
 
   caf::config_option_set set_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/persistence/lmdb_journal.hpp>
+#include <eventcore/runtime/admin_options.hpp>
 #include <eventcore/runtime/cluster_options.hpp>
 
 #include <chrono>
@@ -28,8 +29,12 @@ struct node_options {
   std::chrono::milliseconds stop_within{20'000};
   /// Makes the node one of a cluster: see `node::join`.
   std::optional<cluster_options> cluster{};
-  /// `host:port` of the HTTP interface for administration. Reserved: nothing listens there yet.
-  std::string admin_listen{};
+  /// How the node is seen from outside.
+  admin_options admin{};
+  trace_options trace{};
+  log_options log{};
+  /// False: the node's parts count nothing, and `/metrics` shows the journal alone.
+  bool metrics = true;
 };
 
 /// What a command line came to.

@@ -5,6 +5,7 @@
 
 #include <eventcore/runtime/cluster_errc.hpp>
 #include <eventcore/runtime/federation_hub.hpp>
+#include <eventcore/runtime/internal/remote_source.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -123,6 +124,29 @@ BOOST_FIXTURE_TEST_CASE(who_offers_nothing_says_so, bank_and_shop) {
   BOOST_REQUIRE(!page);
   BOOST_TEST(page.error().message().find("does not offer its events") != std::string::npos);
   BOOST_TEST((page.error().code() == cluster_errc::not_offered));
+}
+
+BOOST_AUTO_TEST_CASE(a_feed_of_a_history_that_ended_says_so) {
+  const auto source = std::make_shared<internal::remote_source>("bank");
+  const auto out = [] { return std::make_shared<internal::outbox>([] {}); };
+  const auto first = out();
+  const event_source::history before{uuid::random(), uuid::random()};
+  source->connected(first, before, 7, true);
+  auto feed = source->open(1, {}, [] {});
+  BOOST_TEST(feed->read({}).has_value());
+  source->lost(*first, "it was stopped");
+  auto gone = feed->read({});
+  BOOST_REQUIRE(!gone);
+  BOOST_TEST((gone.error().code() == entity_errc::unreachable));
+  // A backup was restored.
+  const event_source::history after{before.journal, uuid::random()};
+  source->connected(out(), after, 3, true);
+  auto restored = feed->read({});
+  BOOST_REQUIRE(!restored);
+  BOOST_TEST((restored.error().code() == journal_errc::wrong_journal));
+  BOOST_TEST((*source->current_history() == after));
+  BOOST_TEST(must(source->head()) == 3u);
+  BOOST_TEST(source->open(1, {}, [] {})->read({}).has_value());
 }
 
 BOOST_FIXTURE_TEST_CASE(a_slow_reader_has_a_window_and_gets_all, bank_and_shop) {

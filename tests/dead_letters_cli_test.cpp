@@ -99,6 +99,7 @@ struct letters_fixture {
 
 BOOST_FIXTURE_TEST_SUITE(dead_letters_cli_test, letters_fixture)
 
+/// spec 12
 BOOST_AUTO_TEST_CASE(letters_are_listed_and_shown) {
   auto letters = lines(run({"list", "--json"}));
   BOOST_TEST_REQUIRE(letters.size() == 3u);
@@ -121,6 +122,7 @@ BOOST_AUTO_TEST_CASE(letters_are_listed_and_shown) {
   check_fails(run({"show", "fussy", "11"}), 1, "no dead letter at position 11");
 }
 
+/// spec 12
 BOOST_AUTO_TEST_CASE(a_running_node_replays_and_drops) {
   check_done(run({"drop", "fussy", "10"}), "fussy: 1 letter dropped\n");
   check_done(run({"replay", "fussy", "5"}), "fussy: 1 letter to be replayed\n"); // fails again, and stays

@@ -8,6 +8,7 @@
 #include <eventcore/runtime/federation_hub.hpp>
 #include <eventcore/runtime/node.hpp>
 
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -61,6 +62,46 @@ private:
   std::atomic<bool> open_{false};
 };
 
+/// A service that ends and comes back, with what was on its way to it: its journal is closed and opened again.
+class restarting_service final : public federation_target {
+public:
+  explicit restarting_service(std::filesystem::path dir)
+      : dir_{std::move(dir)} {}
+
+  void start() {
+    std::lock_guard lock{mutex_};
+    journal_ = must(open_lmdb_journal(dir_));
+    inner_ = make_journal_target(*journal_);
+  }
+  void end() {
+    std::lock_guard lock{mutex_};
+    inner_.reset();
+    journal_.reset();
+  }
+  log_position head() {
+    std::lock_guard lock{mutex_};
+    return must(journal_->head());
+  }
+
+  void ask_position(const federation_source& source,
+                    std::function<void(result<log_position>)> done) override {
+    std::lock_guard lock{mutex_};
+    inner_ ? inner_->ask_position(source, std::move(done)) : done(away());
+  }
+  void deliver(federation_batch batch, std::function<void(federation_answer)> done) override {
+    std::lock_guard lock{mutex_};
+    inner_ ? inner_->deliver(std::move(batch), std::move(done)) : done({0, away()});
+  }
+
+private:
+  static error away() { return make_error(federation_errc::unavailable, "nobody listens"); }
+
+  std::filesystem::path dir_;
+  std::mutex mutex_;
+  std::unique_ptr<journal> journal_;
+  std::unique_ptr<federation_target> inner_;
+};
+
 /// A service of accounts, and the journals of two others.
 struct bank_and_others {
   bank_and_others() {
@@ -105,6 +146,7 @@ T need(result<T> r) {
 
 } // namespace
 
+/// spec 27
 BOOST_FIXTURE_TEST_CASE(rules_are_checked_when_a_hub_starts, bank_and_others) {
   const federation_hub::targets to{{"left", make_journal_target(*left)}};
   must_refuse(start(all_to({"left", "rihgt"}), to), federation_errc::unknown_target, "'rihgt' is no target");
@@ -137,6 +179,7 @@ BOOST_FIXTURE_TEST_CASE(what_a_service_commits_arrives, bank_and_others) {
   must_refuse(hub.stats("right", patience), federation_errc::unknown_target, "'right'");
 }
 
+/// spec 29
 BOOST_FIXTURE_TEST_CASE(a_target_that_is_away_gets_all_when_it_is_back_and_others_do_not_notice,
                         bank_and_others) {
   const auto away = std::make_shared<gate>(*left);
@@ -162,6 +205,54 @@ BOOST_FIXTURE_TEST_CASE(a_target_that_is_away_gets_all_when_it_is_back_and_other
   BOOST_TEST(must(hub.stats("left", patience)).subscription.parked == 0u);
 }
 
+/// spec 29: away for a while again and again, whatever is on its way then, while others append and are sent to.
+BOOST_FIXTURE_TEST_CASE(a_target_that_ends_and_comes_back_has_each_event_once, bank_and_others) {
+  constexpr log_position wanted = 20'000;
+  constexpr int ends = 20;
+  const temp_dir dir;
+  const auto away = std::make_shared<restarting_service>(dir.path());
+  away->start();
+  const auto hub =
+      must(start(all_to({"left", "right"}), {{"left", away}, {"right", make_journal_target(*right)}}));
+  std::atomic<bool> failed{false};
+  std::jthread writer{[&] {
+    for (log_position p = 0; p < wanted && !failed; p += 10)
+      failed = !bank->journal().commit_and_wait(test::append("account-" + std::to_string(p % 7),
+                                                             expected_version::any(),
+                                                             std::vector<new_event>(10, deposited(1))));
+  }};
+  // It comes a bit further each time: the rest of its events waits for it.
+  for (log_position i = 1; i <= ends; ++i) {
+    while (away->head() < i * wanted / (ends + 1) && !failed)
+      std::this_thread::yield();
+    away->end();
+    while (must(hub.stats("left", patience)).available)
+      std::this_thread::yield();
+    away->start();
+  }
+  away->end();
+  writer.join();
+  BOOST_TEST_REQUIRE(!failed);
+
+  // The other one has all while this one is away, and noticed nothing.
+  must_pass(hub.reached("right", wanted, patience));
+  BOOST_TEST((positions_in(*right) == first(wanted)));
+  const auto other = must(hub.stats("right", patience));
+  BOOST_TEST(other.available);
+  BOOST_TEST(other.delivered == wanted);
+  BOOST_TEST(other.subscription.retries + other.subscription.parked + other.subscription.restarts == 0u);
+
+  away->start();
+  must_pass(hub.reached("left", wanted, patience));
+  BOOST_TEST(must(hub.stats("left", patience)).available);
+  BOOST_TEST(must(hub.stats("left", patience)).subscription.parked == 0u);
+  away->end();
+  const auto arrived = must(open_lmdb_journal_reader(dir.path()));
+  BOOST_TEST((positions_in(*arrived) == first(wanted))); // so those of a stream are in its order
+  BOOST_TEST(verify_journal(*arrived).ok());
+}
+
+/// spec 29
 BOOST_FIXTURE_TEST_CASE(an_event_that_fails_is_parked_for_its_target_alone, bank_and_others) {
   std::atomic<bool> mended{false};
   federation_options options;
@@ -232,7 +323,7 @@ BOOST_FIXTURE_TEST_CASE(targets_that_start_at_different_times_get_the_same, bank
   must_pass(end.stop(patience)); // before its target's end
 }
 
-/// Source, hub and target in a process that is killed again and again.
+/// spec 8, 15: source, hub and target in a process that is killed again and again.
 BOOST_AUTO_TEST_CASE(each_event_arrives_once_whenever_the_process_is_killed) {
   const temp_dir dir;
   const auto source_dir = dir.path() / "source";

@@ -91,6 +91,7 @@ BOOST_AUTO_TEST_CASE(good_rules_are_read) {
       federation_rules::parse(file_of(changed({{"targets", R"(["x"])"}, {"transformation", R"("y")"}}))));
 }
 
+/// spec 27
 BOOST_AUTO_TEST_CASE(what_is_wrong_is_said_by_rule_and_field) {
   check_refused("", {"the rules are empty", "expected {\"rules\""});
   check_refused(" \n\t", {"the rules are empty"});
@@ -137,6 +138,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_said_by_rule_and_field) {
         federation_rules::parse(file_of(changed({{"event", nlohmann::json(pattern).dump()}})), all_known));
 }
 
+/// spec 27, 30
 BOOST_AUTO_TEST_CASE(unknown_names_have_codes_of_their_own) {
   check_refused(file_of(changed({{"targets", R"(["shipping"])"}})),
                 {"rule 1 (a), field targets", "'shipping' is no target", "'analytics', 'billing'"},
@@ -182,6 +184,7 @@ BOOST_AUTO_TEST_CASE(rules_of_a_program_are_checked_alike) {
   BOOST_TEST(!federation_rules::create({}, all_known));
 }
 
+/// spec 28
 BOOST_AUTO_TEST_CASE(an_event_goes_to_each_target_once_with_all_transformations) {
   const auto rules = must(federation_rules::create(
       {{"all", "orders", "*", {"analytics", "billing"}, ""},
@@ -350,6 +353,12 @@ BOOST_AUTO_TEST_CASE(the_tool_refuses_bad_rules_and_bad_usage) {
   BOOST_TEST(run_program("eventcore", {"federation", "check"}).exit_code == 2);
   BOOST_TEST(run_program("eventcore", {"federation", "chekc", file.path()}).exit_code == 2);
   BOOST_TEST(run_program("eventcore", {"federation", "check", file.path(), "--event", "x.Y"}).exit_code == 2);
+  for (const auto* no_type : {"shop.Order*", "", "shop Order"}) {
+    run = run_program("eventcore",
+                      {"federation", "check", file.path(), "--event", no_type, "--from", "orders"});
+    BOOST_TEST(run.exit_code == 2, no_type);
+    BOOST_TEST(run.complained("is no event type"), run.err);
+  }
 }
 
 } // namespace test

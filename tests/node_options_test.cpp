@@ -102,7 +102,7 @@ listen = "127.0.0.1:0"
   BOOST_TEST((c.reconnect == 10ms && c.max_reconnect == 1s));
   BOOST_REQUIRE(c.tls);
   BOOST_TEST(c.tls->ca == pem);
-  BOOST_TEST(read->admin_listen == "127.0.0.1:0");
+  BOOST_TEST(read->admin.listen == "127.0.0.1:0");
 }
 
 BOOST_AUTO_TEST_CASE(nested_groups_of_the_file_may_be_written_as_maps) {

@@ -31,6 +31,18 @@ struct noting : subscriber<noting> {
   function on_event;
 };
 
+/// Notes what it is told of, of two types.
+struct serving_two : subscriber<serving_two> {
+  using events = eventcore::events<Happened, Other>;
+
+  explicit serving_two(std::vector<std::string>& list)
+      : heard{list} {}
+  void handle(const Happened& e) { heard.push_back(std::to_string(e.number())); }
+  void handle(const Other&) { heard.push_back("other"); }
+
+  std::vector<std::string>& heard; ///< read when the subscription has reached a position
+};
+
 auto making(noting::function f) {
   return [f = std::move(f)] { return std::make_unique<noting>(f); };
 }
@@ -78,6 +90,7 @@ struct running_node {
 
 BOOST_FIXTURE_TEST_SUITE(node_subscription_test, running_node)
 
+/// spec 9
 BOOST_AUTO_TEST_CASE(subscribers_that_start_anywhere_see_the_same_sequence) {
   constexpr std::size_t commits = 2'000;
   std::mutex mutex;
@@ -117,6 +130,36 @@ BOOST_AUTO_TEST_CASE(subscribers_that_start_anywhere_see_the_same_sequence) {
               std::vector(wanted.begin() + static_cast<std::ptrdiff_t>(from - 1), wanted.end())));
 }
 
+/// spec 9, 10
+BOOST_AUTO_TEST_CASE(one_handler_serves_several_topics) {
+  using topics = std::vector<std::string>;
+  publication content;
+  content.map<Happened>("happenings").map<Other>("others").map<Detailed>("details");
+  content.categories["a"];
+  const auto publishing = must(n->publish(content));
+  std::map<std::string, std::vector<std::string>> heard;
+  const auto follow = [&](const std::string& name, const topics& of) {
+    return must(
+        n->subscribe<serving_two>({.name = name, .filter = must(publishing.filter_of(of))},
+                                  [&list = heard[name]] { return std::make_unique<serving_two>(list); }));
+  };
+  std::vector<subscription> all{follow("one", {"others"}), follow("two", {"happenings", "others"}),
+                                follow("all", {"happenings", "others", "details"})};
+  const new_event detailed{Detailed::descriptor(), Detailed{}.SerializeAsString(), 1};
+  must(
+      n->journal().commit_and_wait(append("a-1", expected_version::any(), {happened(1), other(), detailed})));
+  must(n->journal().commit_and_wait(append("b-1", expected_version::any(), {happened(2), other()})));
+  must(n->journal().commit_and_wait(append("a-1", expected_version::any(), {happened(3)})));
+  for (auto& s : all)
+    must_pass(s.reached(must(n->journal().head()), patience));
+  BOOST_TEST((heard["one"] == topics{"other"}));
+  BOOST_TEST((heard["two"] == topics{"1", "other", "3"}));
+  BOOST_TEST((heard["all"] == heard["two"]));
+  // A type that the filter admits and the handler does not declare is counted.
+  BOOST_TEST(must(all[1].stats(patience)).passed_over == 0u);
+  BOOST_TEST(must(all[2].stats(patience)).passed_over == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(a_node_that_ends_in_order_leaves_nothing_to_repeat) {
   std::atomic<std::size_t> heard = 0;
   const auto follow = [&] {
@@ -142,6 +185,7 @@ BOOST_AUTO_TEST_CASE(two_of_a_name_are_refused) {
   must(n->subscribe<noting>({.name = "sub"}, making([](auto&, auto&) {})));
 }
 
+/// spec 13
 BOOST_AUTO_TEST_CASE(one_that_stalls_keeps_nobody_else_waiting) {
   std::latch go{1};
   auto stalls = must(n->subscribe<noting>({.name = "stalls", .handler_limit = 50ms},
@@ -190,6 +234,7 @@ BOOST_AUTO_TEST_CASE(a_handler_that_never_returns_does_not_stop_the_end_of_the_n
   BOOST_TEST((returned->get_future().wait_for(patience) == std::future_status::ready));
 }
 
+/// spec 12
 BOOST_AUTO_TEST_CASE(parked_events_are_replayed) {
   std::atomic<bool> broken = true;
   std::mutex mutex;

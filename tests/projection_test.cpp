@@ -371,8 +371,14 @@ BOOST_AUTO_TEST_CASE(a_source_with_another_history_is_refused_until_the_view_is_
   for (auto part : {to_string(source(0).journal->info().incarnation), to_string(restored.incarnation),
                     std::string{"position 1"}, std::string{"Rebuild"}})
     check_contains(failure->message(), part);
+  // Its position is one of another history.
+  const auto waited = p.wait_until("a", 1, 0ns);
+  BOOST_TEST_REQUIRE(!waited);
+  check_contains(waited.error().message(), "Rebuild");
+  must_pass(p.wait_until("b", 2, 0ns));
   p.rebuild();
   settle(p);
+  must_pass(p.wait_until("a", 2, 0ns));
   BOOST_TEST(p.stats().rebuilt == 1u);
   BOOST_TEST(by_text(p, "t") == "4:33");
   BOOST_TEST(!p.stats().live.sources[0].failure);
@@ -408,6 +414,18 @@ BOOST_AUTO_TEST_CASE(another_journal_under_the_same_name_is_refused) {
 }
 
 // -- spec 26 -----------------------------------------------------------------------------------------------------
+
+/// A view that is opened again and stands at an event of one source still tells what it has of the other.
+BOOST_AUTO_TEST_CASE(positions_are_known_while_the_view_stands) {
+  source(1).happened("x-1", 10);
+  settle(open());
+  source(0).happened("x-1", 1, std::string{texts::broken});
+  auto p = open();
+  settle(p);
+  BOOST_REQUIRE(p.stats().live.failure);
+  must_pass(p.wait_until("b", 1, 0ns));
+  BOOST_TEST(!p.wait_until("a", 1, 0ns));
+}
 
 BOOST_AUTO_TEST_CASE(lag_and_position_are_visible) {
   auto p = open();

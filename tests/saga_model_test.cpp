@@ -13,6 +13,7 @@
 
 #include <array>
 #include <list>
+#include <random>
 #include <sstream>
 
 using namespace eventcore;
@@ -26,11 +27,8 @@ constexpr std::array<const char*, 4> ids{"a", "b", "c", "d"};
 constexpr std::array<const char*, 2> services{"airline", "hotel"};
 
 struct dice {
-  std::vector<int> rolls;
-  std::size_t at = 0;
-  std::size_t operator()(std::size_t sides) {
-    return static_cast<std::size_t>(rolls[at++ % rolls.size()]) % sides;
-  }
+  std::mt19937 generator;
+  std::size_t operator()(std::size_t sides) { return generator() % sides; }
 };
 
 /// What happened in all runs.
@@ -114,8 +112,8 @@ private:
 /// One random run: sagas of one definition, services, an operator, and all that can go wrong.
 class random_run {
 public:
-  explicit random_run(std::vector<int> rolls)
-      : roll_{std::move(rolls)} {
+  explicit random_run(std::uint32_t seed)
+      : roll_{std::mt19937{seed}} {
     world_.journal.fail_commit = [this](const commit&) { return fate(); };
     world_.journal.fail_reserve = [this] { return now_and_then(journal_errc::overloaded); };
     world_.journal.fail_read = [this](const stream_cursor&) { return now_and_then(journal_errc::io_error); };
@@ -314,10 +312,14 @@ private:
     start();
   }
 
-  /// The sagas end in the midst of their work and are started again, while the writer goes on.
+  /// The node ends in order: all that waits for the writer is written. (A writer that goes on while the sagas start again is
+  /// no case: it ends with the process.)
   void restart() {
     ++total.restarts;
     world_.kill(running_);
+    world_.journal.stalled = false;
+    while (world_.write() > 0)
+      world_.run();
     start();
   }
 
@@ -538,9 +540,8 @@ BOOST_AUTO_TEST_CASE(random_sagas_end_as_they_must) {
   spdlog::set_level(spdlog::level::off);
   BOOST_TEST(rc::check([] {
     for (auto i = 0; i != 4; ++i) {
-      // Not shrunk: that takes hours, and the seed repeats the case.
-      auto rolls = rc::gen::container<std::vector<int>>(3'000, rc::gen::inRange(0, 1 << 20));
-      random_run run{*rc::gen::noShrink(rc::gen::resize(rc::kNominalSize, rolls))};
+      // Not shrunk: another seed is another history.
+      random_run run{*rc::gen::noShrink(rc::gen::arbitrary<std::uint32_t>())};
       run.go(1'000);
     }
   }));

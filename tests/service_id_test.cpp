@@ -21,6 +21,7 @@ public:
 
 } // namespace
 
+/// spec 7
 BOOST_AUTO_TEST_CASE(the_first_that_says_an_id_is_taken) {
   const service_id_variable unset{nullptr};
   BOOST_TEST(must(service_id_of("orders", "node")) == "orders");

@@ -96,6 +96,7 @@ int run_node(channel& parent, const std::filesystem::path& dir, unsigned seed) {
 
 } // namespace
 
+/// spec 11
 BOOST_AUTO_TEST_CASE(killed_a_hundred_times_each_event_has_its_effect_once) {
   temp_dir folder;
   const auto dir = folder.path() / "journal";

@@ -119,6 +119,7 @@ using cents = std::vector<std::int64_t>;
 
 BOOST_FIXTURE_TEST_SUITE(subscription_reaction_test, reaction_world)
 
+/// spec 11
 BOOST_AUTO_TEST_CASE(the_command_s_commit_moves_the_cursor) {
   auto s = react();
   std::vector<std::size_t> commits;
@@ -250,7 +251,7 @@ BOOST_AUTO_TEST_CASE(it_cannot_be_shared_by_workers) {
   BOOST_TEST((s.error().code() == subscription_errc::invalid_options));
 }
 
-/// Everything in memory is lost 100 times, at any step of actors and journal, with the commits that were not written.
+/// spec 11: everything in memory is lost 100 times, at any step of actors and journal, with the commits that were not written.
 BOOST_AUTO_TEST_CASE(killed_a_hundred_times_it_ends_with_exactly_the_right_state) {
   for (unsigned seed = 1; seed <= 3; ++seed) {
     reaction_world w;

@@ -14,7 +14,7 @@ using list = std::vector<std::int64_t>;
 
 BOOST_FIXTURE_TEST_SUITE(subscription_test, subscription_world)
 
-// -- following ----------------------------------------------------------------------------------------------
+// -- spec 9, 10: following ----------------------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(it_catches_up_and_goes_on_live) {
   happen("a-1", {1, 2, 3});
@@ -111,7 +111,7 @@ BOOST_AUTO_TEST_CASE(reached_waits_until_a_position_is_handled) {
   BOOST_TEST(send(actor_of(s), caf::make_message(internal::await_position{1})).arrived() == false);
 }
 
-// -- the cursor ---------------------------------------------------------------------------------------------
+// -- spec 9, 11: the cursor ---------------------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(the_cursor_follows_now_and_then) {
   auto s = follow();
@@ -299,7 +299,7 @@ BOOST_AUTO_TEST_CASE(a_cursor_that_somebody_else_moves_stops_it) {
   check_contains(stats(s).last_error, "runs twice");
 }
 
-// -- failures -----------------------------------------------------------------------------------------------
+// -- spec 12: failures --------------------------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(a_failing_handler_is_tried_again_with_back_off) {
   fail_at(2, 3);
@@ -425,6 +425,7 @@ BOOST_AUTO_TEST_CASE(a_handler_may_fail_by_an_exception_of_any_kind) {
   BOOST_TEST(stats(s).skipped == 2u);
 }
 
+/// spec 10
 BOOST_AUTO_TEST_CASE(a_payload_that_does_not_decode_stops_it_with_a_clear_error) {
   auto s = follow();
   happen("a-1", {1});
@@ -464,7 +465,7 @@ BOOST_AUTO_TEST_CASE(one_that_fails_keeps_no_other_waiting) {
   BOOST_TEST((others == list{1, 2, 3}));
 }
 
-// -- flow ---------------------------------------------------------------------------------------------------
+// -- spec 13: flow ------------------------------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(a_slow_one_has_two_chunks_in_hand_at_most) {
   options.chunk = {.events = 10};
@@ -489,7 +490,7 @@ BOOST_AUTO_TEST_CASE(an_event_larger_than_a_chunk_is_handled) {
   BOOST_TEST((heard == list{1, 2}));
 }
 
-// -- workers ------------------------------------------------------------------------------------------------
+// -- spec 14: workers ---------------------------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(workers_share_the_streams_and_keep_their_order) {
   options.workers = 4;

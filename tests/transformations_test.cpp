@@ -126,6 +126,7 @@ BOOST_AUTO_TEST_CASE(a_long_text_is_searched_in_linear_time) {
 
 // -- marked fields
 
+/// spec 30
 BOOST_AUTO_TEST_CASE(marked_fields_are_masked_wherever_they_are) {
   people::UserRegistered m;
   m.set_name("Ann");
@@ -371,6 +372,7 @@ BOOST_AUTO_TEST_CASE(a_payload_that_cannot_be_decoded_is_an_error) {
 
 // -- renaming
 
+/// spec 30
 BOOST_AUTO_TEST_CASE(a_type_word_is_renamed_and_no_other_text) {
   const std::pair<const char*, const char*> cases[]{
       {"shop.UserCreated", "shop.CustomerCreated"},
@@ -443,6 +445,7 @@ BOOST_AUTO_TEST_CASE(what_identifies_an_event_cannot_be_changed) {
   refused([](auto& e) { e.set_payload("x"); }, "change_payload");
 }
 
+/// spec 30
 BOOST_AUTO_TEST_CASE(unknown_and_taken_names_are_refused) {
   transformations all;
   const auto missing = all.find("anonymise");

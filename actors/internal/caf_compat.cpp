@@ -136,9 +136,10 @@ caf::message make_command_message(command_context context, std::unique_ptr<proto
 std::unique_ptr<protobuf_message> take_reply(caf::message& reply) {
   // `unique()` below is exact: nobody but `reply` can make another reference of a message that nobody else
   // holds.
-  auto* tuple = dynamic_cast<protobuf_tuple*>(const_cast<caf::detail::message_data*>(reply.cvals().get()));
-  if (!tuple)
+  auto* content = const_cast<caf::detail::message_data*>(reply.cvals().get());
+  if (!content || typeid(*content) != typeid(protobuf_tuple))
     return nullptr;
+  auto* tuple = static_cast<protobuf_tuple*>(content);
   return tuple->unique() ? tuple->release() : tuple->clone_content();
 }
 

@@ -125,8 +125,15 @@ bool projection_build::run(steady now, std::chrono::nanoseconds longest) {
            (open_ && open_->memory() >= options_.max_batch_memory) ||
            std::chrono::steady_clock::now() - start >= longest;
   };
-  for (auto& s : sources_)
+  for (auto& s : sources_) {
     s.found_end = false;
+    if (s.feed || s.again.waits(now))
+      continue;
+    auto opened = open_feed(s);
+    s.looked_at = true;
+    if (!opened)
+      give_up(s, opened.error(), now);
+  }
   std::optional<error> failure;
   for (bool more = true; more && !failure;) {
     more = false;
@@ -160,22 +167,22 @@ bool projection_build::run(steady now, std::chrono::nanoseconds longest) {
   return false;
 }
 
+/// Nothing more is taken from a source until its back-off is over.
+void projection_build::give_up(source_state& s, const error& why, steady now) {
+  s.feed.reset();
+  note(s.again, why, now, "nothing comes from source " + s.source->name());
+}
+
 /// Applies the next page of a source. Error: no more can be applied; what is before it is still to be committed.
 result<projection_build::page> projection_build::read_page(source_state& s, steady now) {
-  if (s.again.waits(now))
-    return page::end;
-  const auto give_up = [&](const error& why) {
-    s.feed.reset();
-    note(s.again, why, now, "nothing comes from source " + s.source->name());
-    return page::end;
-  };
   if (!s.feed)
-    if (auto opened = open_feed(s); !opened)
-      return give_up(opened.error());
+    return page::end;
   auto delivered = s.feed->read({.events = std::min(largest_page.events, options_.max_batch_events),
                                  .bytes = std::min(largest_page.bytes, options_.max_batch_bytes)});
-  if (!delivered)
-    return give_up(delivered.error());
+  if (!delivered) {
+    give_up(s, delivered.error(), now);
+    return page::end;
+  }
   s.again = {};
   for (auto* event : delivered->events) {
     if (event->position <= s.read) {
@@ -320,6 +327,12 @@ bool projection_build::caught_up_with(const projection_build& live) const {
       return false;
   }
   return true;
+}
+
+bool projection_build::position_counts(std::size_t source) const {
+  const auto& s = sources_[source];
+  const auto& failure = s.again.failure;
+  return !applies_ || (s.looked_at && !(failure && failure->code() == projection_errc::source_changed));
 }
 
 projection_stats::build projection_build::stats() const {

@@ -51,6 +51,10 @@ public:
   /// Whether the last step found the end of everything, and no source of `live` is farther there. For a build that applies.
   bool caught_up_with(const projection_build& live) const;
 
+  /// Whether the position of a source tells how much of it is in the view: not before it was looked at, nor if it has another
+  /// history than the view.
+  bool position_counts(std::size_t source) const;
+
   /// Stores cursors that moved without an event.
   void save_cursors();
 
@@ -71,6 +75,7 @@ private:
     timestamp occurred_read{};
     timestamp occurred_at{};
     bool found_end = false;
+    bool looked_at = false; ///< since the view was opened
     retry_state again;
   };
   /// An event that cannot be applied, while what is before it is applied again.
@@ -83,6 +88,7 @@ private:
 
   result<void> load();
   result<void> open_feed(source_state& s);
+  void give_up(source_state& s, const error& why, steady now);
   bool run(steady now, std::chrono::nanoseconds longest);
   result<page> read_page(source_state& s, steady now);
   std::optional<error> apply(const source_state& s, const recorded_event& event);

@@ -21,6 +21,12 @@ constexpr std::chrono::seconds look_every{10};
 constexpr std::chrono::seconds patience{60};
 constexpr std::chrono::seconds forget_every{10};
 
+std::unique_ptr<InspectSaga> ask_for_phase() {
+  auto command = std::make_unique<InspectSaga>();
+  command->set_phase_only(true);
+  return command;
+}
+
 error stopped_error() {
   return make_error(entity_errc::stopped,
                     "the sagas are shutting down; they go on when their node is started again");
@@ -43,6 +49,11 @@ saga_actor::saga_actor(caf::actor_config& config, const saga_type& type, eventco
     , timers_{std::move(timers)}
     , options_{options} {
   options_.max_waking = std::max<std::size_t>(options_.max_waking, 1);
+  if (const auto seen_by = telemetry_of(home_system()); seen_by && seen_by->counts()) {
+    metrics_ = std::make_shared<saga_metrics>();
+    metrics_->category = type.category;
+    seen_by->sagas.add(metrics_);
+  }
 }
 
 caf::behavior saga_actor::make_behavior() {
@@ -80,7 +91,7 @@ caf::behavior saga_actor::make_behavior() {
       [this](look_at_waiting) {
         looking_ = false;
         for (auto i = waiting_.begin(); i != waiting_.end(); i = waiting_.equal_range(i->first).second)
-          ask_saga({purpose::look, i->first, {}}, std::make_unique<InspectSaga>());
+          ask_saga({purpose::look, i->first, {}}, ask_for_phase());
         look_later();
       },
       [this](resume_lost) {
@@ -105,7 +116,7 @@ caf::behavior saga_actor::make_behavior() {
       [this](const await_saga& wait) -> caf::result<saga_phase> {
         ask_saga(
             {purpose::await, wait.id, {}, false, 0, reply_address{*current_mailbox_element()}, wait.until},
-            std::make_unique<InspectSaga>());
+            ask_for_phase());
         return caf::delegated<saga_phase>{};
       },
       [this](get_stats) {
@@ -210,8 +221,11 @@ void saga_actor::wake_unfinished() {
     }
     all_found_ = found->empty();
     for (auto& id : *found)
-      if (known_.insert(id).second)
+      if (known_.insert(id).second) {
+        if (metrics_)
+          not_counted_.insert(id);
         to_wake_.push_back(std::move(id));
+      }
   }
   if (all_found_)
     known_.clear();
@@ -270,28 +284,35 @@ void saga_actor::on_response(pending p, caf::message content) {
   auto reply = take_reply(content);
   if (reply && p.what == purpose::resume)
     pause_ = shortest_pause;
-  if (const auto* orders = dynamic_cast<SagaOrders*>(reply.get())) {
-    on_orders(p, *orders);
-  } else if (const auto* saga = dynamic_cast<SagaProgress*>(reply.get())) {
-    if (p.what == purpose::look) {
-      if (is_final(saga->phase()) || saga->phase() == SagaProgress::STUCK)
-        tell_waiting(p.id, to_phase(saga->phase()));
-    } else if (p.what == purpose::inspect) {
-      p.to.deliver(ctrl(), make_reply_message(std::move(reply)), context());
-    } else if (saga->phase() == SagaProgress::NOT_STARTED) {
-      refuse(std::move(p.to),
-             make_error(entity_errc::rejected, "there is no saga " + p.id).with_reason("no_such_saga", {}));
-    } else if (is_final(saga->phase()) || saga->phase() == SagaProgress::STUCK) {
-      p.to.deliver(ctrl(), caf::make_message(to_phase(saga->phase())), context());
-    } else if (stopping_) {
-      refuse(std::move(p.to), stopped_error());
-    } else {
-      waiting_.emplace(p.id, waiting{std::move(p.to), p.until});
-      forget_at(p.until);
-      look_later();
-    }
+  if (reply && typeid(*reply) == typeid(SagaOrders)) {
+    auto& orders = static_cast<SagaOrders&>(*reply);
+    if (p.what == purpose::await || p.what == purpose::look)
+      on_phase(p, orders.phase());
+    else
+      on_orders(p, orders);
+  } else if (reply && typeid(*reply) == typeid(SagaProgress)) {
+    p.to.deliver(ctrl(), make_reply_message(std::move(reply)), context());
   } else {
     on_saga_failed(p, std::move(content));
+  }
+}
+
+void saga_actor::on_phase(pending& p, SagaProgress::Phase phase) {
+  const auto waits_for_nothing = is_final(phase) || phase == SagaProgress::STUCK;
+  if (p.what == purpose::look) {
+    if (waits_for_nothing)
+      tell_waiting(p.id, to_phase(phase));
+  } else if (phase == SagaProgress::NOT_STARTED) {
+    refuse(std::move(p.to),
+           make_error(entity_errc::rejected, "there is no saga " + p.id).with_reason("no_such_saga", {}));
+  } else if (waits_for_nothing) {
+    p.to.deliver(ctrl(), caf::make_message(to_phase(phase)), context());
+  } else if (stopping_) {
+    refuse(std::move(p.to), stopped_error());
+  } else {
+    waiting_.emplace(p.id, waiting{std::move(p.to), p.until});
+    forget_at(p.until);
+    look_later();
   }
 }
 
@@ -311,7 +332,7 @@ void saga_actor::on_saga_failed(pending& p, caf::message content) {
                  why.message());
 }
 
-void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
+void saga_actor::on_orders(pending& p, SagaOrders& orders) {
   auto phase = to_phase(orders.phase());
   if (p.what == purpose::start && orders.changed())
     ++stats_.started;
@@ -325,14 +346,34 @@ void saga_actor::on_orders(pending& p, const SagaOrders& orders) {
                     type_.category, p.id);
     }
   }
-  for (auto& order : orders.requests())
-    send_request(p.id, order);
+  if (metrics_)
+    count(p.id, orders);
+  for (auto& order : *orders.mutable_requests())
+    send_request(p.id, order, orders.traceparent());
   if (!all_found_ && orders.changed())
     known_.insert(p.id);
   if (p.to.is_request())
     p.to.deliver(ctrl(), caf::make_message(phase), context());
   if (is_final(orders.phase()) || phase == saga_phase::stuck)
     tell_waiting(p.id, phase);
+}
+
+/// Each unfinished saga is counted in one phase, from when it is seen for the first time.
+void saga_actor::count(const std::string& id, const SagaOrders& orders) {
+  const auto at = [this](SagaProgress::Phase phase) -> gauge* {
+    return phase == SagaProgress::NOT_STARTED || is_final(phase)
+               ? nullptr
+               : &metrics_->by_phase[static_cast<std::size_t>(phase)];
+  };
+  const bool is_new = not_counted_.erase(id) > 0 || (!all_found_ && !known_.contains(id));
+  if (auto* before = at(orders.before()); before && !is_new)
+    before->subtract(1);
+  if (auto* now = at(orders.phase()))
+    now->add(1);
+  metrics_->started.set(stats_.started);
+  metrics_->completed.set(stats_.completed);
+  metrics_->compensated.set(stats_.compensated);
+  metrics_->requests.set(stats_.requests + static_cast<std::uint64_t>(orders.requests_size()));
 }
 
 void saga_actor::tell_waiting(const std::string& id, saga_phase phase) {
@@ -347,15 +388,15 @@ void saga_actor::look_later() {
     delayed_send(this, look_every, look_at_waiting{});
 }
 
-void saga_actor::send_request(const std::string& id, const SagaOrders::Order& order) {
+void saga_actor::send_request(const std::string& id, SagaOrders::Order& order,
+                              const std::string& traceparent) {
   if (stopping_)
     return; // it is recorded, and sent when the sagas are started again
   const auto* step = step_of(order.step());
   const auto* prototype = !step ? nullptr : order.undo() ? step->undo_command : step->command;
-  auto& recorded = order.request();
-  auto nothing_happened = [&](const std::string& why) {
-    answered(id, order.step(), order.undo(), order.attempt(), SagaAnswered::NOTHING_HAPPENED, why);
-  };
+  auto& recorded = *order.mutable_request();
+  pending p{purpose::participant, id, order.step(), order.undo(), order.attempt(), {}, {}, traceparent};
+  auto nothing_happened = [&](const std::string& why) { answered(p, SagaAnswered::NOTHING_HAPPENED, why); };
   if (!prototype || prototype->GetTypeName() != recorded.type())
     return nothing_happened("the saga's definition does not know the recorded request " + recorded.type());
   std::unique_ptr<google::protobuf::Message> command{prototype->New()};
@@ -366,15 +407,16 @@ void saga_actor::send_request(const std::string& id, const SagaOrders::Order& or
     return nothing_happened("there is no participant " + recorded.target());
   ++stats_.requests;
   command_context context;
-  context.idempotency_key = order.key();
   context.metadata.correlation_id = std::string{type_.category} + '-' + id;
+  context.metadata.causation_id = order.key();
+  context.idempotency_key = std::move(*order.mutable_key());
+  context.metadata.traceparent = traceparent;
   context.deadline = clock().now() + step->limit;
-  const auto until = context.deadline + patience;
-  auto message = recorded.id().empty()
-                     ? make_command_message(std::move(context), std::move(command))
-                     : make_command_message(recorded.id(), std::move(context), std::move(command));
-  ask(target, std::move(message),
-      {purpose::participant, id, order.step(), order.undo(), order.attempt(), {}, until});
+  const auto until = p.until = context.deadline + patience;
+  auto message = recorded.id().empty() ? make_command_message(std::move(context), std::move(command))
+                                       : make_command_message(std::move(*recorded.mutable_id()),
+                                                              std::move(context), std::move(command));
+  ask(target, std::move(message), std::move(p));
   forget_at(until);
 }
 
@@ -392,7 +434,7 @@ void saga_actor::on_participant(pending& p, caf::message content) {
       spdlog::error("classify() of step {} of {} threw what is no std::exception; the step is in doubt",
                     p.step, type_.category);
     }
-    return answered(p.id, p.step, p.undo, p.attempt,
+    return answered(p,
                     outcome == step_outcome::refused            ? SagaAnswered::REFUSED
                     : outcome == step_outcome::nothing_happened ? SagaAnswered::NOTHING_HAPPENED
                                                                 : SagaAnswered::IN_DOUBT,
@@ -401,33 +443,35 @@ void saga_actor::on_participant(pending& p, caf::message content) {
   if (step->confirmed_later && !p.undo)
     return;
   auto command = std::make_unique<SagaAnswered>();
-  command->set_step(p.step);
-  command->set_undo(p.undo);
-  command->set_attempt(p.attempt);
   if (auto reply = p.undo ? nullptr : take_reply(content)) {
     command->set_reply_type(reply->GetTypeName());
     reply->SerializePartialToString(command->mutable_reply());
   } else if (!p.undo && step->reply && !content.empty()) {
     const auto* type = content.type(0).second; // null for CAF's own types
     if (content.size() != 1 || !type || *type != typeid(*step->reply))
-      return answered(p.id, p.step, p.undo, p.attempt, SagaAnswered::IN_DOUBT,
+      return answered(p, SagaAnswered::IN_DOUBT,
                       "the answer is no " + step->reply->GetTypeName() + " but " + describe(content));
     command->set_reply_type(step->reply->GetTypeName());
     static_cast<const google::protobuf::Message*>(content.get(0))
         ->SerializePartialToString(command->mutable_reply());
   }
-  ask_saga({purpose::answered, p.id, {}}, std::move(command));
+  tell_answer(p, std::move(command));
 }
 
-void saga_actor::answered(const std::string& id, const std::string& step, bool undo, std::uint32_t attempt,
-                          SagaAnswered::Outcome outcome, const std::string& why) {
+void saga_actor::answered(pending& p, SagaAnswered::Outcome outcome, const std::string& why) {
   auto command = std::make_unique<SagaAnswered>();
-  command->set_step(step);
-  command->set_undo(undo);
-  command->set_attempt(attempt);
   command->set_outcome(outcome);
   command->set_why(why);
-  ask_saga({purpose::answered, id, {}}, std::move(command));
+  tell_answer(p, std::move(command));
+}
+
+void saga_actor::tell_answer(pending& p, std::unique_ptr<SagaAnswered> command) {
+  command->set_step(p.step);
+  command->set_undo(p.undo);
+  command->set_attempt(p.attempt);
+  command_context context;
+  context.metadata.traceparent = p.traceparent;
+  ask_saga({purpose::answered, p.id, {}}, std::move(command), std::move(context));
 }
 
 // -- the end

@@ -127,6 +127,7 @@ void saga_fold::evolve(state& s, const SagaStarted& e) {
   s.set_id(e.id());
   s.set_input_type(e.input_type());
   s.set_input(e.input());
+  s.set_traceparent(e.traceparent());
   for (auto& name : e.steps())
     s.add_steps()->set_name(name);
 }
@@ -297,7 +298,10 @@ public:
       : type_{type}
       , saga_{saga}
       , now_{context.now}
-      , evolving_{evolving} {}
+      , traceparent_{context.metadata.traceparent}
+      , evolving_{evolving} {
+    orders_->set_before(saga.phase());
+  }
 
   void on(const StartSaga& c);
   void on(const SagaAnswered& c);
@@ -308,6 +312,7 @@ public:
   decision finish() && {
     orders_->set_phase(saga_.phase());
     orders_->set_changed(!decided_.events.empty());
+    orders_->set_traceparent(saga_.traceparent());
     decided_.stop = is_final(saga_.phase());
     if (!decided_.rejected)
       decided_.reply = std::move(orders_);
@@ -325,11 +330,13 @@ private:
   void advance();
   void go_forward();
   void go_back();
-  void attempt(step_state& step, bool undo, const saga_step* definition, const SagaRequest* request);
+  /// Without `request`: the recorded one once more.
+  void attempt(step_state& step, bool undo, const saga_step* definition,
+               std::unique_ptr<SagaRequest> request);
   void attempt_again(step_state& step);
   void on_failure(step_state& step, SagaAnswered::Outcome outcome, const std::string& why);
   void send_again(step_state& step);
-  void order(const step_state& step);
+  void order(const step_state& step, std::unique_ptr<SagaRequest> request);
   std::int64_t in(std::chrono::milliseconds time) const { return (now_ + time).time_since_epoch().count(); }
   std::int64_t retry_at(const step_state& step, const retry_policy& policy) const;
   const saga_step* definition_of(const std::string& name) const {
@@ -341,6 +348,7 @@ private:
   const saga_type& type_;
   SagaProgress& saga_;
   timestamp now_;
+  const std::string& traceparent_;
   bool& evolving_;
   decision decided_;
   std::unique_ptr<SagaOrders> orders_ = std::make_unique<SagaOrders>();
@@ -356,6 +364,7 @@ void saga_decider::on(const StartSaga& c) {
   e.set_id(c.id());
   e.set_input_type(c.input_type());
   e.set_input(c.input());
+  e.set_traceparent(traceparent_);
   for (auto& step : type_.steps)
     e.add_steps(step.name);
   emit(e);
@@ -491,7 +500,7 @@ void saga_decider::go_forward() {
     std::string why = "the saga's definition has no step of this name any more";
     auto request = definition ? make(*definition, false, why) : nullptr;
     if (request)
-      return attempt(step, false, definition, request.get());
+      return attempt(step, false, definition, std::move(request));
     SagaStepFailed e;
     e.set_step(step.name());
     e.set_why(why);
@@ -517,7 +526,7 @@ void saga_decider::go_back() {
     std::string why = "the saga's definition has no step of this name any more";
     auto request = definition ? make(*definition, true, why) : nullptr;
     if (request)
-      return attempt(step, true, definition, request.get());
+      return attempt(step, true, definition, std::move(request));
     SagaCompensationFailed e;
     e.set_step(step.name());
     e.set_why(why);
@@ -527,19 +536,19 @@ void saga_decider::go_back() {
 }
 
 void saga_decider::attempt(step_state& step, bool undo, const saga_step* definition,
-                           const SagaRequest* request) {
+                           std::unique_ptr<SagaRequest> request) {
   auto fill = [&](auto e) {
     e.set_step(step.name());
-    if (request)
-      *e.mutable_request() = *request;
+    e.set_allocated_request(request.release());
     e.set_deadline_us(in(definition ? definition->limit : std::chrono::milliseconds{1'000}));
     emit(e);
+    request.reset(e.release_request());
   };
   if (undo)
     fill(SagaCompensationRequested{});
   else
     fill(SagaStepRequested{});
-  order(step);
+  order(step, std::move(request));
 }
 
 void saga_decider::attempt_again(step_state& step) {
@@ -555,17 +564,17 @@ void saga_decider::send_again(step_state& step) {
     e.set_again(true);
     emit(e);
   }
-  order(step);
+  order(step, nullptr);
 }
 
-void saga_decider::order(const step_state& step) {
+void saga_decider::order(const step_state& step, std::unique_ptr<SagaRequest> request) {
   auto* order = orders_->add_requests();
   order->set_step(step.name());
   order->set_undo(is_undo(step));
   order->set_attempt(step.attempts());
   order->set_key(
       saga_request_key(type_.category, saga_.id(), step.name(), is_undo(step), step.undo_refusals()));
-  *order->mutable_request() = step.request();
+  order->set_allocated_request(request ? request.release() : new SagaRequest{step.request()});
 }
 
 std::int64_t saga_decider::retry_at(const step_state& step, const retry_policy& policy) const {
@@ -587,8 +596,8 @@ std::unique_ptr<SagaRequest> saga_decider::make(const saga_step& definition, boo
     data_view data{type_, saga_};
     auto made = undo ? definition.compensation(data) : definition.request(data);
     auto request = std::make_unique<SagaRequest>();
-    request->set_target(made.target);
-    request->set_id(made.id);
+    request->set_target(std::move(made.target));
+    request->set_id(std::move(made.id));
     request->set_type(made.command->GetTypeName());
     if (!made.command->SerializeToString(request->mutable_content()))
       throw std::runtime_error{"it lacks required fields"};
@@ -603,10 +612,10 @@ std::unique_ptr<SagaRequest> saga_decider::make(const saga_step& definition, boo
 
 template <class Command>
 bool try_on(saga_decider& decider, const google::protobuf::Message& command) {
-  const auto* typed = dynamic_cast<const Command*>(&command);
-  if (typed)
-    decider.on(*typed);
-  return typed != nullptr;
+  if (typeid(command) != typeid(Command))
+    return false;
+  decider.on(static_cast<const Command&>(command));
+  return true;
 }
 
 template <class Command>
@@ -622,7 +631,13 @@ decision decide_saga(const saga_type& type, void* state, const google::protobuf:
   auto& saga = *static_cast<SagaProgress*>(state);
   if (typeid(command) == typeid(InspectSaga)) {
     decision d;
-    d.reply = std::make_unique<SagaProgress>(saga);
+    if (static_cast<const InspectSaga&>(command).phase_only()) {
+      auto orders = std::make_unique<SagaOrders>();
+      orders->set_phase(saga.phase());
+      d.reply = std::move(orders);
+    } else {
+      d.reply = std::make_unique<SagaProgress>(saga);
+    }
     return d;
   }
   auto timer = saga.timer_us();

@@ -139,7 +139,7 @@ auto lmdb_reader::with_view(F&& f) -> decltype(f(std::declval<view&>())) {
           auto head = last_position(txn, tables);
           if (!head)
             return answer{head.error()};
-          view v{txn, tables, *std::move(runs), *head};
+          view v{txn, tables, *std::move(runs), *head, filters_.all()};
           if (owner_ == tail_owner::reader) {
             if (auto caught_up = catch_up(v); !caught_up)
               return answer{caught_up.error()};
@@ -178,7 +178,7 @@ result<void> lmdb_reader::find_positions(view& v, std::uint64_t hash, log_positi
   for (auto& run : v.runs) {
     if (out.size() >= limit)
       return {};
-    if (run.last <= after)
+    if (run.last <= after || !v.may_have(run, hash))
       continue;
     run_cursor entries{v.txn, v.tables, run};
     for (auto more = entries.seek({hash, after + 1});; more = entries.next()) {
@@ -217,6 +217,8 @@ result<log_position> lmdb_reader::find_start(view& v, std::uint64_t hash, const 
     after = recent[i] - 1;
   }
   for (auto run = v.runs.rbegin(); after == 0 && run != v.runs.rend(); ++run) {
+    if (!v.may_have(*run, hash))
+      continue;
     run_cursor entries{v.txn, v.tables, *run};
     for (auto more = entries.seek({hash, 0});; more = entries.next_chunk()) {
       if (!more)
@@ -308,7 +310,7 @@ result<stream_head> lmdb_reader::head_of(const stream_id& stream) {
 
 result<stream_head> lmdb_reader::head_of(MDB_txn* txn, const lmdb_tables& tables,
                                          const std::vector<index_run>& runs, const stream_id& stream) {
-  view v{txn, tables, runs, tail_.covered().head};
+  view v{txn, tables, runs, tail_.covered().head, filters_.all()};
   return find_head(v, stream);
 }
 
@@ -318,6 +320,8 @@ result<stream_head> lmdb_reader::find_head(view& v, const stream_id& stream) {
   if (position > v.head)
     return find_head_slowly(v, hash, stream.str());
   for (auto run = v.runs.rbegin(); position == 0 && run != v.runs.rend(); ++run) {
+    if (!v.may_have(*run, hash))
+      continue;
     run_cursor entries{v.txn, v.tables, *run};
     auto found = entries.seek_last_of(hash);
     if (!found)

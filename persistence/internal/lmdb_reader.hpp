@@ -17,9 +17,10 @@ public:
     reader, ///< this reader itself, from the log: another process writes
   };
 
-  lmdb_reader(lmdb_env& env, tail_index& tail, tail_owner owner)
+  lmdb_reader(lmdb_env& env, tail_index& tail, const run_filters& filters, tail_owner owner)
       : env_{env}
       , tail_{tail}
+      , filters_{filters}
       , owner_{owner} {}
 
   result<log_position> head();
@@ -43,6 +44,12 @@ private:
     const lmdb_tables& tables;
     std::vector<index_run> runs;
     log_position head;
+    std::shared_ptr<const run_filters::table> filters;
+    /// False: the run has no entry of this hash.
+    bool may_have(const index_run& run, std::uint64_t hash) const {
+      auto filter = filters->find(run.id);
+      return filter == filters->end() || filter->second->may_have(hash);
+    }
     /// The position up to which `runs` go; the tail covers the rest.
     log_position indexed() const { return runs.empty() ? 0 : runs.back().last; }
   };
@@ -61,6 +68,7 @@ private:
 
   lmdb_env& env_;
   tail_index& tail_;
+  const run_filters& filters_;
   tail_owner owner_;
   std::mutex catching_up_;
 };

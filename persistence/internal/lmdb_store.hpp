@@ -10,11 +10,13 @@ namespace eventcore::internal {
 /// The writing half of an LMDB journal. Fills the tail index that its readers use.
 class lmdb_store final : public store {
 public:
-  lmdb_store(lmdb_env& env, tail_index& tail, lmdb_reader& reader, std::size_t reserve_disk_bytes)
+  lmdb_store(lmdb_env& env, tail_index& tail, run_filters& filters, lmdb_reader& reader,
+             std::size_t reserve_disk_bytes)
       : env_{env}
       , tail_{tail}
       , reader_{reader}
-      , reserve_disk_bytes_{reserve_disk_bytes} {}
+      , reserve_disk_bytes_{reserve_disk_bytes}
+      , index_{filters} {}
 
   /// Takes up what the journal holds: the index's runs, and its tail from the log. Error: `corrupt`, `io_error`.
   result<void> load();

@@ -64,6 +64,8 @@ public:
   std::size_t bytes() const noexcept { return bytes_; }
   log_position first() const noexcept { return first_; }
   log_position last() const noexcept { return first_ + count_ - 1; }
+  /// Where the next record must stand.
+  log_position next() const noexcept { return first_ + records_.size(); }
   void seal() noexcept { count_ = records_.size(); }
 
   /// Null: it cannot be decoded.
@@ -138,7 +140,8 @@ std::shared_ptr<const event_page> log_tail::find(log_position position) const {
 }
 
 void log_tail::stage(std::string_view body, stream_version version, log_position position) {
-  if (staged_.empty() || staged_.back()->full())
+  // Records are missing if nobody kept the tail for a moment.
+  if (staged_.empty() || staged_.back()->full() || staged_.back()->next() != position)
     staged_.push_back(std::make_shared<batch>(pool_, position));
   staged_.back()->add(body, version);
 }

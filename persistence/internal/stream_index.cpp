@@ -280,6 +280,7 @@ std::vector<index_entry> tail_index::sorted() const {
 result<void> index_writer::load(MDB_txn* txn, const lmdb_tables& tables) {
   merges_.clear();
   garbage_.clear();
+  filters_.clear();
   auto runs = load_runs(txn, tables);
   if (!runs)
     return runs.error();
@@ -338,6 +339,10 @@ result<void> index_writer::flush(MDB_txn* txn, const lmdb_tables& tables, const 
     if (auto put = put_chunk(txn, tables, run.id, &entries[i], std::min(chunk_entries, entries.size() - i));
         !put)
       return put;
+  auto filter = std::make_shared<run_filter>(entries.size());
+  for (auto& entry : entries)
+    filter->add(entry.hash);
+  filters_.put(run.id, std::move(filter));
   runs_.push_back(run);
   return save_runs(txn, tables);
 }
@@ -349,6 +354,8 @@ void index_writer::start_merges() {
       merge m;
       m.inputs.assign(first, first + merge_width);
       m.output = next_id_++;
+      if (first->level < filtered_level)
+        m.filter = std::make_shared<run_filter>(m.inputs.back().last - m.inputs.front().first + 1);
       merges_.emplace(first->level, std::move(m));
     }
     first = last;
@@ -373,6 +380,8 @@ result<bool> index_writer::advance(MDB_txn* txn, const lmdb_tables& tables, merg
   while (!sources.empty() && m.budget > 0) {
     auto smallest = std::ranges::min_element(sources, [&](auto& a, auto& b) { return behind(b, a); });
     chunk[size++] = smallest->entry();
+    if (m.filter)
+      m.filter->add(smallest->entry().hash);
     auto more = smallest->next();
     if (!more)
       return more;
@@ -393,8 +402,12 @@ result<bool> index_writer::advance(MDB_txn* txn, const lmdb_tables& tables, merg
   // Everything is written: the output takes the inputs' place.
   auto first = std::ranges::find(runs_, m.inputs.front().id, &index_run::id);
   index_run output{m.output, first->level + 1, m.inputs.front().first, m.inputs.back().last};
-  for (auto& input : m.inputs)
+  if (m.filter)
+    filters_.put(m.output, std::move(m.filter));
+  for (auto& input : m.inputs) {
+    filters_.erase(input.id);
     garbage_.push_back(input.id);
+  }
   first = runs_.erase(first, first + static_cast<std::ptrdiff_t>(m.inputs.size()));
   runs_.insert(first, output);
   if (auto saved = save_runs(txn, tables); !saved)

@@ -2,6 +2,7 @@
 
 #include <eventcore/persistence/event.hpp>
 #include <eventcore/persistence/internal/lmdb_env.hpp>
+#include <eventcore/persistence/internal/run_filter.hpp>
 
 #include <array>
 #include <cstdint>
@@ -46,6 +47,8 @@ std::uint64_t hash_of(std::string_view stream) noexcept;
 constexpr std::size_t tail_size = 32'768;
 /// Runs of one level that are merged to one of the next.
 constexpr std::size_t merge_width = 8;
+/// Runs of this level at most have a filter: that is where most runs are, and what bounds the filters' memory, at about 10 MiB.
+constexpr std::uint32_t filtered_level = 1;
 /// Entries stored as one LMDB value, so that it fills one page.
 constexpr std::size_t chunk_entries = 254;
 
@@ -133,6 +136,9 @@ private:
 /// The index's writing half. Belongs to the thread of the write transaction.
 class index_writer {
 public:
+  explicit index_writer(run_filters& filters)
+      : filters_{filters} {}
+
   /// Takes up the runs, and what an earlier process left unfinished. Does not fill the tail.
   result<void> load(MDB_txn* txn, const lmdb_tables& tables);
 
@@ -150,7 +156,8 @@ private:
   struct merge {
     std::vector<index_run> inputs;
     std::uint32_t output;
-    std::optional<index_entry> done; // the last entry written
+    std::shared_ptr<run_filter> filter; // null: the output has none
+    std::optional<index_entry> done;    // the last entry written
     std::size_t budget = 0;
   };
 
@@ -162,6 +169,7 @@ private:
   result<void> drop_garbage(MDB_txn* txn, const lmdb_tables& tables, std::size_t chunks);
   result<void> save_runs(MDB_txn* txn, const lmdb_tables& tables);
 
+  run_filters& filters_;
   std::vector<index_run> runs_;
   std::uint32_t next_id_ = 1;
   std::map<std::uint32_t, merge> merges_; // by level of the inputs

@@ -2,6 +2,7 @@
 
 #include <eventcore/persistence/event_source.hpp>
 #include <eventcore/runtime/cluster_options.hpp>
+#include <eventcore/runtime/discovery.hpp>
 #include <eventcore/runtime/federation_target.hpp>
 #include <eventcore/runtime/internal/cluster_env.hpp>
 #include <eventcore/runtime/members.hpp>
@@ -32,6 +33,8 @@ public:
   std::string address() const;
   std::vector<member_info> members() const;
   service_registry& registry();
+  /// Why the node is not registered, or a service that it calls was not asked for, the last time.
+  result<void> discovery_health() const;
   std::shared_ptr<event_source> remote_events(const std::string& name);
   std::shared_ptr<federation_target> events_to(const std::string& name);
   /// The first half of `leave`: peers hold what they would ask for from now on; what they wait for can still be answered.
@@ -40,14 +43,20 @@ public:
 
 private:
   caf::actor broker() const;
+  service_info self() const;
 
   const bool alone_;
   const std::shared_ptr<cluster_env> env_;
+  std::shared_ptr<service_registry> outside_; ///< Consul, or what takes its place; empty: there is none
+  std::optional<error> no_outside_{};         ///< the options of Consul are wrong
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<service_handle::impl>> services_;
   caf::actor broker_; ///< empty: not joined
   bool left_ = false;
   std::string address_;
+  std::string advertised_; ///< where peers are told to connect to
+  timestamp joined_at_{};
+  std::unique_ptr<discovery> discovery_; ///< empty: not joined
 };
 
 } // namespace eventcore::internal

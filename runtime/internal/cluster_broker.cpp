@@ -4,6 +4,7 @@
 #include <eventcore/runtime/internal/handshake.hpp>
 #include <eventcore/runtime/internal/remote_source.hpp>
 #include <eventcore/runtime/internal/remote_target.hpp>
+#include <eventcore/runtime/internal/tls.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -50,8 +51,14 @@ caf::behavior cluster_broker::make_behavior() {
     }
     return caf::make_error(caf::exit_reason::unhandled_exception);
   });
-  if (*listener_)
+  block_broken_pipes();
+  if (*listener_ && env_->options.tls) {
+    auto doorman = caf::make_counted<tls_doorman>(network(), listener_->release(), *env_->options.tls);
+    accepting_ = doorman->hdl();
+    add_doorman(std::move(doorman));
+  } else if (*listener_) {
     accepting_ = add_doorman(listener_->release());
+  }
   for (const auto& address : env_->options.peers)
     learn(address, true);
   on_tick();
@@ -63,7 +70,11 @@ caf::behavior cluster_broker::make_behavior() {
           pump(m.connection, c->second);
       },
       [this](const caf::io::new_connection_msg& m) { on_accepted(m.handle); },
-      [this](const caf::io::connection_closed_msg& m) { drop(m.handle, "the connection was closed"); },
+      [this](const caf::io::connection_closed_msg& m) {
+        const auto c = connections_.find(m.handle);
+        const auto failure = c == connections_.end() ? "" : c->second.tls_failure();
+        drop(m.handle, failure.empty() ? "the connection was closed" : failure);
+      },
       [this](const caf::io::acceptor_closed_msg&) { accepting_.reset(); },
       [this](const dialed& m) { on_dialed(m); },
       [this](cluster_tick) { on_tick(); },
@@ -76,6 +87,10 @@ caf::behavior cluster_broker::make_behavior() {
         for (auto& [h, c] : connections_)
           if (c.link && !c.leaving && std::ranges::count(c.peer->offers(), m.service->name()) > 0)
             m.service->attach(c.link);
+      },
+      [this](const addresses_found& m) {
+        for (const auto& address : m.addresses)
+          learn(address, false);
       },
       [this](event_ways_changed) {
         for (auto& [h, c] : connections_)
@@ -91,6 +106,14 @@ caf::behavior cluster_broker::make_behavior() {
       },
       [this](end_cluster) { end(); },
   };
+}
+
+std::string cluster_broker::connection::tls_failure() const {
+  return tls ? tls->failure() : "";
+}
+
+caf::io::network::default_multiplexer& cluster_broker::network() {
+  return static_cast<caf::io::network::default_multiplexer&>(backend());
 }
 
 // -- connections
@@ -111,6 +134,8 @@ void cluster_broker::on_accepted(handle h) {
   const auto count = static_cast<std::size_t>(std::ranges::count_if(connections_, is_served));
   connection c;
   c.address = remote_addr(h) + ":" + std::to_string(remote_port(h));
+  if (auto* encrypted = env_->options.tls ? dynamic_cast<tls_scribe*>(&*by_id(h)) : nullptr)
+    c.tls = encrypted->session();
   add_connection(h, std::move(c));
   if (leaving_)
     return drop(h, "this node ends");
@@ -140,7 +165,15 @@ void cluster_broker::on_dialed(const dialed& d) {
   connection c;
   c.is_caller = true;
   c.address = d.address;
-  const auto h = add_scribe((**d.outcome).release());
+  handle h;
+  if (d.tls) {
+    c.tls = d.tls;
+    auto added = caf::make_counted<tls_scribe>(network(), (**d.outcome).release(), d.tls);
+    h = added->hdl();
+    add_scribe(std::move(added));
+  } else {
+    h = add_scribe((**d.outcome).release());
+  }
   p.connected = h;
   add_connection(h, std::move(c));
   auto& added = connections_.at(h);
@@ -291,6 +324,7 @@ std::optional<std::string> cluster_broker::take_frame(handle h, connection& c, f
   case frame_kind::goodbye:
     c.leaving = true;
     if (c.link) {
+      (void)env_->registry->withdraw(info_of(*c.peer).id);
       std::lock_guard lock{env_->mutex};
       for (const auto& [name, service] : env_->services)
         service->detach(*c.link);
@@ -397,11 +431,11 @@ std::optional<std::string> cluster_broker::on_command(connection& c, wire_reader
   const auto number = content.number();
   if (number == 0) {
     auto service = std::string{content.text()};
-    c.routes.push_back({std::move(service), std::string{content.text()}});
+    c.routes.push_back({std::move(service), std::string{content.text()}, 0, {}});
   }
   if (number > c.routes.size() || c.routes.empty())
     return "it sent a command of a type that it did not name";
-  const auto& route = number == 0 ? c.routes.back() : c.routes[number - 1];
+  auto& route = number == 0 ? c.routes.back() : c.routes[number - 1];
   const auto left = content.number();
   auto body = read_command_body(content);
   if (!body)
@@ -415,7 +449,12 @@ std::optional<std::string> cluster_broker::on_command(connection& c, wire_reader
   };
   if (leaving_)
     return refuse(entity_errc::stopped, "node " + env_->self.node + " is shutting down");
-  const auto target = env_->local->find(route.service, route.type, body->id.has_value());
+  if (const auto generation = env_->local->generation(); route.generation != generation) {
+    route.generation = generation;
+    for (const bool with_id : {false, true})
+      route.targets[with_id] = env_->local->find(route.service, route.type, with_id);
+  }
+  const auto& target = route.targets[body->id.has_value()];
   if (!target.to || !target.prototype)
     return refuse(entity_errc::unknown_command, "service " + route.service + " at node " + env_->self.node +
                                                     " has nobody who takes " + route.type +

@@ -8,6 +8,7 @@
 #include <eventcore/runtime/internal/cluster.pb.h>
 
 #include <caf/io/all.hpp>
+#include <caf/io/network/default_multiplexer.hpp>
 
 #include <map>
 #include <optional>
@@ -16,6 +17,8 @@
 #include <unordered_map>
 
 namespace eventcore::internal {
+
+class tls_session;
 
 // -- to the broker
 
@@ -28,6 +31,7 @@ struct outbox_filled {
 struct dialed {
   std::string address;
   std::shared_ptr<result<socket_handle>> outcome;
+  std::shared_ptr<tls_session> tls{}; ///< null: it is not encrypted
 };
 
 struct cluster_tick {};
@@ -38,6 +42,11 @@ struct offers_changed {};
 /// Calls to this service go out from here from now on.
 struct service_added {
   std::shared_ptr<remote_service> service;
+};
+
+/// Nodes may be at these addresses, a registry says.
+struct addresses_found {
+  std::vector<std::string> addresses;
 };
 
 /// Somebody here reads events of another service, or sends some to it.
@@ -62,6 +71,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::dialed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::cluster_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::offers_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::service_added)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::addresses_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::event_ways_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_members)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<eventcore::member_info>)
@@ -98,6 +108,9 @@ private:
   struct served_route {
     std::string service;
     std::string type;
+    // What was found last, for a command without an id and for one with it.
+    std::uint64_t generation = 0;
+    local_services::target targets[2]{};
   };
 
   struct connection {
@@ -121,6 +134,8 @@ private:
     caf::actor events{}; ///< of a server; empty: none was needed yet
     std::shared_ptr<remote_source> source{};
     std::shared_ptr<remote_target> target{};
+    std::string tls_failure() const;
+    std::shared_ptr<const tls_session> tls{}; ///< null: it is not encrypted
   };
 
   /// A node that this one connects to.
@@ -134,9 +149,11 @@ private:
     time_point since{};
     time_point next_try{};
     std::chrono::milliseconds pause{0};
-    std::string registered{}; ///< id in the registry
-    std::string logged{};     ///< the failure that was logged last
+    std::optional<service_info> registration{}; ///< while it is connected
+    std::string logged{};                       ///< the failure that was logged last
   };
+
+  caf::io::network::default_multiplexer& network();
 
   // -- connections
   void add_connection(handle h, connection c);
@@ -169,6 +186,7 @@ private:
   std::optional<std::string> conflict_with_others(handle h, const connection& c, const NodeHello& hello);
   std::vector<member_info> members() const;
   void attach_services(connection& c);
+  void register_peer(connection& c);
   void attach_event_ways(connection& c);
 
   // -- time

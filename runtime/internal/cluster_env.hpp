@@ -33,7 +33,7 @@ struct cluster_env {
   const node_identity self;
   const cluster_options options;
   const std::shared_ptr<local_services> local;
-  const std::shared_ptr<service_registry> registry;
+  const std::shared_ptr<service_registry> registry; ///< of what the nodes tell each other
   std::atomic<bool> offers_events = false;
   std::atomic<bool> accepts_events = false;
 

@@ -3,6 +3,7 @@
 #include <eventcore/runtime/internal/handshake.hpp>
 #include <eventcore/runtime/internal/remote_source.hpp>
 #include <eventcore/runtime/internal/remote_target.hpp>
+#include <eventcore/runtime/internal/tls.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -54,8 +55,20 @@ void cluster_broker::dial(const std::string& address, peer& p) {
   p.dialing = true;
   // Resolving a name can take long, so each attempt has a thread of its own, and ends by itself.
   system().spawn<caf::detached + caf::hidden>([to = caf::actor_cast<caf::actor>(this), address,
-                                               where = *where, limit = env_->options.handshake_limit] {
-    caf::anon_send(to, dialed{address, std::make_shared<result<socket_handle>>(connect_to(where, limit))});
+                                               where = *where, limit = env_->options.handshake_limit,
+                                               tls = env_->options.tls] {
+    block_broken_pipes();
+    auto outcome = std::make_shared<result<socket_handle>>(connect_to(where, limit));
+    std::shared_ptr<tls_session> session;
+    if (*outcome && tls) {
+      auto made = tls_session::make(*tls, (**outcome).get(), false);
+      const auto agreed = made ? (*made)->connect(limit) : made.error();
+      if (agreed)
+        session = *std::move(made);
+      else
+        *outcome = agreed.error();
+    }
+    caf::anon_send(to, dialed{address, std::move(outcome), std::move(session)});
   });
 }
 
@@ -145,11 +158,13 @@ void cluster_broker::on_member(handle h, connection& c) {
 void cluster_broker::attach_services(connection& c) {
   auto& p = peers_.at(c.address);
   p.info.offers.assign(c.peer->offers().begin(), c.peer->offers().end());
-  const auto info = info_of(*c.peer);
-  p.registered = info.id;
-  (void)env_->registry->enter(info);
   if (c.leaving)
     return;
+  auto info = info_of(*c.peer);
+  if (p.registration)
+    info.registered_at = p.registration->registered_at;
+  p.registration = std::move(info);
+  register_peer(c);
   std::vector<std::shared_ptr<remote_service>> services;
   {
     std::lock_guard lock{env_->mutex};
@@ -175,6 +190,18 @@ void cluster_broker::attach_event_ways(connection& c) {
                         c.peer->offers_events());
   if (c.target)
     c.target->connected(c.out, c.peer->accepts_events());
+}
+
+/// Or renews it.
+void cluster_broker::register_peer(connection& c) {
+  auto& p = peers_.at(c.address);
+  if (c.leaving || !p.registration)
+    return;
+  if (auto entered = env_->registry->enter(*p.registration);
+      !entered && p.logged != entered.error().message()) {
+    p.logged = entered.error().message();
+    spdlog::warn("cluster: a peer is not registered: {}", p.logged);
+  }
 }
 
 void cluster_broker::on_lost(handle, connection& c, const std::string& why) {
@@ -212,6 +239,7 @@ void cluster_broker::on_lost(handle, connection& c, const std::string& why) {
   }
   auto& p = peers_.at(c.address);
   p.connected.reset();
+  p.registration.reset();
   if (p.is_self || leaving_)
     return;
   if (!p.same_as.empty())
@@ -262,8 +290,6 @@ void cluster_broker::on_tick() {
     if (!p.same_as.empty() && (!peers_.contains(p.same_as) || !peers_.at(p.same_as).connected))
       p.same_as.clear();
     const bool idle = !p.connected && !p.dialing && !p.is_self && p.same_as.empty() && !leaving_;
-    if (idle && !p.registered.empty() && now - p.since > env_->options.patience)
-      (void)env_->registry->withdraw(std::exchange(p.registered, {}));
     if (idle && !p.configured && now - p.since > forget_after) {
       i = peers_.erase(i);
       continue;
@@ -300,6 +326,8 @@ void cluster_broker::look_after(time_point now) {
     }
     if (now - c.pinged >= options.heartbeat) {
       c.pinged = now;
+      if (c.link)
+        register_peer(c);
       const auto at = std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count();
       c.out->write([&](byte_buffer& buffer) {
         frame_writer{buffer, frame_kind::ping}.number(static_cast<std::uint64_t>(at));

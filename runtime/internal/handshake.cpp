@@ -62,6 +62,9 @@ NodeHello make_hello(const cluster_env& env, const std::string& address) {
     if (const auto head = env.journal.head())
       hello.set_head(*head);
   hello.set_max_message(env.options.max_message);
+  hello.mutable_endpoints()->insert(env.options.endpoints.begin(), env.options.endpoints.end());
+  hello.mutable_metadata()->insert(env.options.metadata.begin(), env.options.metadata.end());
+  hello.set_health_check(env.options.health_check);
   return hello;
 }
 
@@ -104,6 +107,9 @@ service_info info_of(const NodeHello& peer) {
   info.name = peer.node();
   info.type = peer.service();
   info.version = peer.version();
+  info.endpoints.insert(peer.endpoints().begin(), peer.endpoints().end());
+  info.metadata.insert(peer.metadata().begin(), peer.metadata().end());
+  info.health_check = peer.health_check();
   if (!peer.address().empty())
     info.endpoints["cluster"] = peer.address();
   for (const auto& command : peer.commands())

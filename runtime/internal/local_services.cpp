@@ -32,10 +32,16 @@ const Message* find_prototype(const std::type_info& type) {
 const Message* prototype_of(const std::type_info& type) {
   static std::shared_mutex mutex;
   static std::unordered_map<std::type_index, const Message*> known;
+  // Most threads ask for one type again and again.
+  static thread_local std::pair<const std::type_info*, const Message*> last;
+  if (last.first == &type)
+    return last.second;
   {
     std::shared_lock lock{mutex};
-    if (const auto found = known.find(type); found != known.end())
+    if (const auto found = known.find(type); found != known.end()) {
+      last = {&type, found->second};
       return found->second;
+    }
   }
   const auto* prototype = find_prototype(type);
   std::unique_lock lock{mutex};
@@ -55,23 +61,27 @@ void local_services::add_command(const Message& prototype, bool with_id, const c
 
 void local_services::add(const entity_type& type, const caf::actor& host) {
   std::unique_lock lock{mutex_};
+  ++generation_;
   for (const auto& c : type.commands)
     add_command(*c.prototype, true, host);
 }
 
 void local_services::add(const multi_stream_type& type, const caf::actor& commands) {
   std::unique_lock lock{mutex_};
+  ++generation_;
   for (const auto& c : type.commands)
     add_command(*c.prototype, false, commands);
 }
 
 bool local_services::add(const std::string& name, const caf::actor& actor) {
   std::unique_lock lock{mutex_};
+  ++generation_;
   return name != service_ && actors_.emplace(name, actor).second;
 }
 
 void local_services::clear() {
   std::unique_lock lock{mutex_};
+  ++generation_;
   commands_.clear();
   actors_.clear();
 }

@@ -4,6 +4,7 @@
 #include <eventcore/actors/internal/caf_compat.hpp>
 #include <eventcore/actors/multi_stream_type.hpp>
 
+#include <atomic>
 #include <map>
 #include <shared_mutex>
 #include <string>
@@ -47,6 +48,9 @@ public:
   /// Types of the commands that the service takes, by name, with their versions.
   std::map<std::string, std::uint32_t> commands() const;
 
+  /// Changes with what is here, so that answers can be kept until then.
+  std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
+
   /// `with_id`: the command is for an entity, or for an actor.
   target find(std::string_view service, const std::string& type, bool with_id) const;
 
@@ -55,6 +59,7 @@ private:
 
   const std::string service_;
   mutable std::shared_mutex mutex_;
+  std::atomic<std::uint64_t> generation_ = 1;
   std::map<std::pair<std::string, bool>, target, std::less<>>
       commands_; ///< by type, and whether they have an id
   std::map<std::string, caf::actor, std::less<>> actors_;

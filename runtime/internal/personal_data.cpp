@@ -27,6 +27,30 @@ bool is_any(const pb::Message& message) {
   return message.GetDescriptor()->full_name() == "google.protobuf.Any";
 }
 
+/// The same type as the program was compiled with, if that is another form of it: marks may have come since.
+const pb::Descriptor* compiled_form(const pb::Descriptor& type) {
+  const auto* pool = pb::DescriptorPool::generated_pool();
+  return type.file()->pool() == pool ? nullptr : pool->FindMessageTypeByName(type.full_name());
+}
+
+/// The field in the compiled form of its message; null: there is none.
+const field* compiled_form(const field& f, const pb::Descriptor* message) {
+  if (message == nullptr)
+    return nullptr;
+  return f.is_extension() ? pb::DescriptorPool::generated_pool()->FindExtensionByNumber(message, f.number())
+                          : message->FindFieldByNumber(f.number());
+}
+
+/// Of the message in a field: by its place, so that its type may have had another name.
+const pb::Descriptor* compiled_form(const pb::Message& inner, const field* compiled) {
+  return compiled != nullptr && compiled->message_type() != nullptr ? compiled->message_type()
+                                                                    : compiled_form(*inner.GetDescriptor());
+}
+
+bool is_marked(const field& f, const field* compiled) {
+  return is_personal(f) || (compiled != nullptr && is_personal(*compiled));
+}
+
 email_form form_of(const field& f) {
   return f.type() == field::TYPE_BYTES ? email_form::binary : email_form::text;
 }
@@ -94,23 +118,27 @@ public:
       : key_{key} {}
 
   /// `mark`: the marked field that holds the message, if any.
-  void look_at(const pb::Message& message, const field* mark = nullptr, int anys = 0) {
+  void look_at(const pb::Message& message, const pb::Descriptor* compiled, const field* mark = nullptr,
+               int anys = 0) {
     if (!message.GetReflection()->GetUnknownFields(message).empty())
       findings.any = true;
     if (is_any(message)) {
       findings.any = true;
       if (const auto content = anys < deepest_any ? unpack(message) : nullptr)
-        look_at(*content, mark, anys + 1);
+        look_at(*content, compiled_form(*content->GetDescriptor()), mark, anys + 1);
       return;
     }
     for (const auto* f : fields_of(message)) {
-      const auto* marked_by = mark != nullptr ? mark : is_personal(*f) ? f : nullptr;
+      const auto* now = compiled_form(*f, compiled);
+      const auto* marked_by = mark != nullptr ? mark : is_marked(*f, now) ? f : nullptr;
       if (marked_by != nullptr)
         findings.any = true;
       if (f->cpp_type() == field::CPPTYPE_STRING)
         for_each_string(message, *f, [&](const std::string& text) { look_at(text, *f, marked_by); });
       else if (f->cpp_type() == field::CPPTYPE_MESSAGE)
-        for_each_message(message, *f, [&](const pb::Message& inner) { look_at(inner, marked_by, anys); });
+        for_each_message(message, *f, [&](const pb::Message& inner) {
+          look_at(inner, compiled_form(inner, now), marked_by, anys);
+        });
     }
   }
 
@@ -226,31 +254,33 @@ void mask_keys(pb::Message& message, const field& map) {
   }
 }
 
-void mask(pb::Message& message, int anys);
+void mask(pb::Message& message, const pb::Descriptor* compiled, int anys);
 
 void mask_any(pb::Message& any, int anys) {
   const auto content = anys < deepest_any ? unpack(any) : nullptr;
   if (content == nullptr)
     return any.Clear();
-  mask(*content, anys + 1);
+  mask(*content, compiled_form(*content->GetDescriptor()), anys + 1);
   const auto& type = *any.GetDescriptor();
   any.GetReflection()->SetString(&any, type.FindFieldByNumber(value_number), content->SerializeAsString());
   mask_strings(any, *type.FindFieldByNumber(type_url_number));
 }
 
-void mask(pb::Message& message, int anys) {
+void mask(pb::Message& message, const pb::Descriptor* compiled, int anys) {
   if (is_any(message))
     return mask_any(message, anys);
   message.GetReflection()->MutableUnknownFields(&message)->Clear();
   for (const auto* f : fields_of(message)) {
-    if (is_personal(*f)) {
+    const auto* now = compiled_form(*f, compiled);
+    if (is_marked(*f, now)) {
       wipe(message, *f);
     } else if (f->cpp_type() == field::CPPTYPE_STRING) {
       mask_strings(message, *f);
     } else if (f->cpp_type() == field::CPPTYPE_MESSAGE) {
       if (f->is_map())
         mask_keys(message, *f);
-      for_each_mutable_message(message, *f, [&](pb::Message& inner) { mask(inner, anys); });
+      for_each_mutable_message(message, *f,
+                               [&](pb::Message& inner) { mask(inner, compiled_form(inner, now), anys); });
     }
   }
 }
@@ -259,12 +289,12 @@ void mask(pb::Message& message, int anys) {
 
 personal_findings find_personal_data(const pb::Message& message, std::string_view key) {
   search found{key};
-  found.look_at(message);
+  found.look_at(message, compiled_form(*message.GetDescriptor()));
   return found.findings;
 }
 
 void mask_personal_data(pb::Message& message) {
-  mask(message, 0);
+  mask(message, compiled_form(*message.GetDescriptor()), 0);
 }
 
 } // namespace eventcore::internal

@@ -9,7 +9,9 @@ class Message;
 } // namespace google::protobuf
 
 /// Personal data in Protobuf messages of any pool: fields that the schema marks with (eventcore.personal), and e-mail addresses
-/// in any text, at any depth: nested, repeated, in maps (keys too), oneofs, extensions and `google.protobuf.Any`.
+/// in any text, at any depth: nested, repeated, in maps (keys too), oneofs, extensions and `google.protobuf.Any`. A mark counts if it is
+/// in the message's own schema, or in that which the program was compiled with, found by type name and field numbers: a field that is
+/// marked later is personal in older messages, too.
 namespace eventcore::internal {
 
 /// What marked text becomes.

@@ -53,6 +53,16 @@ remote_service::remote_service(std::string name, std::shared_ptr<const local_ser
 
 // -- the beginning of a call
 
+bool remote_service::is_local() const {
+  const auto now = local_->generation() * 2;
+  const auto known = local_answer_.load(std::memory_order_relaxed);
+  if ((known & ~std::uint64_t{1}) == now)
+    return (known & 1) != 0;
+  const bool here = local_->offers(name_);
+  local_answer_.store(now | (here ? 1 : 0), std::memory_order_relaxed);
+  return here;
+}
+
 void remote_service::take(caf::mailbox_element& element, caf::execution_unit* context) {
   auto call = std::make_unique<outgoing_call>();
   const auto refuse = [&](const error& why) {
@@ -72,7 +82,7 @@ void remote_service::take(caf::mailbox_element& element, caf::execution_unit* co
                              "a service takes Protobuf messages, as (id, command) or (command), with a "
                              "command_context before the command or without one, not " +
                                  describe(element.content())));
-  if (local_->offers(name_)) {
+  if (is_local()) {
     const auto target = local_->find(name_, command->GetTypeName(), view->id != nullptr);
     if (!target.to)
       return refuse(make_error(entity_errc::unknown_command,
@@ -201,7 +211,7 @@ void remote_service::detach(const peer_link& link) {
 void remote_service::give_back(std::vector<call_ptr> calls, const std::string& why) {
   for (auto& call : calls) {
     if (!call->keyed) {
-      fail(std::move(call), in_doubt(why));
+      fail_in_doubt(std::move(call), why);
       continue;
     }
     hold(std::move(call));
@@ -296,6 +306,12 @@ void remote_service::fail(call_ptr call, const error& why) {
     call->to.deliver(nullptr, caf::make_message(to_caf_error(why)), nullptr);
   else
     spdlog::warn("service {}: a command that nobody waits for is lost: {}", name_, why.message());
+}
+
+void remote_service::fail_in_doubt(call_ptr call, const std::string& why) {
+  (void)call->permit->finish(result<void>{});
+  if (call->to.is_request())
+    call->to.deliver(nullptr, caf::make_message(to_caf_error(in_doubt(why))), nullptr);
 }
 
 error remote_service::overloaded() const {

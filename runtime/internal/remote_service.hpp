@@ -47,6 +47,8 @@ public:
   void succeed(call_ptr call, caf::message answer);
   /// An error that the service answered, or why the call failed.
   void fail(call_ptr call, const error& why);
+  /// The connection was lost with it, which says nothing of the service.
+  void fail_in_doubt(call_ptr call, const std::string& why);
 
   service_stats stats() const;
 
@@ -59,6 +61,7 @@ private:
   void fail(std::vector<std::pair<call_ptr, error>> ended);
   std::shared_ptr<peer_link> choose(const outgoing_call& call) const;
   bool is_lost(time_point now) const;
+  bool is_local() const;
   error overloaded() const;
   error nobody() const;
   error in_doubt(const std::string& why) const;
@@ -78,6 +81,8 @@ private:
   time_point lost_at_ = time_point::max(); ///< since when there is no link; max: nobody has looked yet
   std::string lost_why_;
   std::optional<error> closed_;
+  /// What `local_` said last: the double of its generation then, and 1 more if the service is here.
+  mutable std::atomic<std::uint64_t> local_answer_ = 0;
   std::atomic<std::uint64_t> calls_ = 0;
   std::atomic<std::uint64_t> repeated_ = 0;
 };

@@ -149,7 +149,8 @@ private:
     auto& n = *opened;
     n.host<account>();
     n.multi_stream<transfers>();
-    n.export_actor("echo", n.system().spawn(echo));
+    const caf::actor exported = n.system().spawn(echo);
+    n.export_actor("echo", exported);
     if (what_)
       what_(n);
     if (auto joined = n.join(); !joined) {
@@ -159,6 +160,8 @@ private:
     nursery.say('r');
     while (nursery.hear() != 'e' && ::getppid() != 1) {
     }
+    // What it never answered keeps it alive, and a node ends after its actors.
+    caf::anon_send_exit(exported, caf::exit_reason::user_shutdown);
     return 0;
   }
 

@@ -1,6 +1,12 @@
 #pragma once
 
 #include "support/journal_conformance.hpp"
+#include "support/journal_helpers.hpp"
+
+#include <map>
+#include <thread>
+#include <tuple>
+#include <vector>
 
 namespace eventcore::test {
 
@@ -26,26 +32,73 @@ struct case_setup {
   }
 };
 
-/// Random commits, steps and reopenings against a model made of maps (journal_model.cpp).
-void a_journal_is_like_its_model(const case_setup& setup);
+struct conformance_case {
+  const char* name;
+  void (*body)(const case_setup& setup);
+};
 
-// The newest events in memory, and feeds (tail_conformance.cpp).
-void new_events_are_in_memory_for_keepers(const case_setup& setup);
-void what_is_in_memory_is_durable(const case_setup& setup);
-void the_memory_of_the_tail_is_bounded(const case_setup& setup);
-void a_feed_tells_when_there_is_more(const case_setup& setup);
-void a_feed_that_starts_in_memory_reads_to_the_end(const case_setup& setup);
-void a_feed_beside_writers_sees_all_in_order(const case_setup& setup);
-void a_feed_is_like_the_log(const case_setup& setup);
+std::vector<conformance_case> append_cases();  ///< events, expected versions, groups, epochs
+std::vector<conformance_case> bounds_cases();  ///< of commits and of what waits
+std::vector<conformance_case> reading_cases(); ///< streams, the log, cursors
+std::vector<conformance_case> content_cases(); ///< streams, types and snapshots
+std::vector<conformance_case> life_cases();    ///< following, figures, the end, many, durability
+std::vector<conformance_case> model_cases();   ///< random steps against a model made of maps
+std::vector<conformance_case> tail_cases();    ///< the newest events in memory, and feeds
+std::vector<conformance_case> timer_cases();
 
-// Durable timers (timer_conformance.cpp).
-void timers_are_read_in_order(const case_setup& setup);
-void timers_are_moved_and_cancelled(const case_setup& setup);
-void timers_go_with_their_commit_or_not_at_all(const case_setup& setup);
-void invalid_timers_are_refused(const case_setup& setup);
-void a_commit_of_too_many_timers_is_refused(const case_setup& setup);
-void followers_of_timers_hear_the_earliest(const case_setup& setup);
-void timers_of_a_writing_thread_become_durable(const case_setup& setup);
-void timers_are_like_a_set(const case_setup& setup);
+// -- what cases of several files need --
+
+inline constexpr auto none = expected_version::none();
+inline constexpr auto any = expected_version::any();
+inline constexpr auto exact = &expected_version::exact;
+
+inline auto fields(const recorded_event& e) {
+  return std::tie(e.position, e.stream, e.version, e.id, e.type, e.schema_version, e.occurred_at, e.payload,
+                  e.metadata, e.answer.key, e.answer.content);
+}
+
+/// Waits until all that was acknowledged is durable: at once with `durability::fsync`.
+inline void wait_for_head(const case_setup& setup, journal& j, log_position head) {
+  const auto give_up = std::chrono::steady_clock::now() + patience;
+  while (setup.durability == durability::relaxed && must(j.head()) < head &&
+         std::chrono::steady_clock::now() < give_up)
+    std::this_thread::yield();
+  BOOST_TEST_REQUIRE(must(j.head()) == head);
+}
+
+inline const std::error_code success{};
+inline const std::error_code conflict = journal_errc::conflict;
+inline const std::error_code epoch_closed = journal_errc::epoch_closed;
+
+/// The codes of answers in their order; success is an empty code.
+inline std::vector<std::error_code> codes(const std::vector<recorder::answer>& answers) {
+  std::vector<std::error_code> found;
+  for (const auto& answer : answers)
+    found.push_back(answer.outcome ? std::error_code{} : answer.outcome.error().code());
+  return found;
+}
+
+inline void check_codes(const std::vector<recorder::answer>& answers,
+                        const std::vector<std::error_code>& expected) {
+  BOOST_TEST(codes(answers) == expected, boost::test_tools::per_element());
+}
+
+inline snapshot saved(stream_version version, std::string type, std::string state = "state") {
+  return {version, 3 * version, std::move(type), 7, std::move(state)};
+}
+
+/// Every stream, by pages of `limit`.
+inline std::map<std::string, stream_head> list_all(journal_reader& j, std::size_t limit) {
+  std::map<std::string, stream_head> found;
+  std::string token;
+  for (;;) {
+    auto page = must(j.list_streams(token, limit));
+    BOOST_TEST_REQUIRE(page.size() <= limit);
+    if (page.empty())
+      return found;
+    for (auto& head : page)
+      BOOST_TEST_REQUIRE(found.emplace(head.stream, head).second, head.stream << " came twice");
+  }
+}
 
 } // namespace eventcore::test

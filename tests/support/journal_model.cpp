@@ -318,8 +318,6 @@ private:
   std::int64_t last_number_ = 0;
 };
 
-} // namespace
-
 void a_journal_is_like_its_model(const case_setup& setup) {
   BOOST_TEST(rc::check("a journal is like its model", [&] {
     const auto actions = *rc::gen::container<std::vector<action>>(any_action());
@@ -328,6 +326,14 @@ void a_journal_is_like_its_model(const case_setup& setup) {
       both.perform(a);
     both.reopen();
   }));
+}
+
+} // namespace
+
+std::vector<conformance_case> model_cases() {
+  return {
+      {"a_journal_is_like_its_model", a_journal_is_like_its_model},
+  };
 }
 
 } // namespace eventcore::test

@@ -12,13 +12,6 @@ namespace eventcore::test {
 
 namespace {
 
-constexpr auto any = expected_version::any();
-
-auto fields(const recorded_event& e) {
-  return std::tie(e.position, e.stream, e.version, e.id, e.type, e.schema_version, e.occurred_at, e.payload,
-                  e.metadata, e.answer.key, e.answer.content);
-}
-
 void check_same(const recorded_event& found, const recorded_event& wanted) {
   BOOST_TEST_REQUIRE((fields(found) == fields(wanted)),
                      "the event at position " << wanted.position << " differs from the log's");
@@ -46,8 +39,6 @@ std::vector<recorded_event> drain(log_feed& feed, read_limits limits = {}) {
   }
   return all;
 }
-
-} // namespace
 
 void new_events_are_in_memory_for_keepers(const case_setup& setup) {
   auto j = setup.open_stepped();
@@ -263,6 +254,20 @@ void a_feed_is_like_the_log(const case_setup& setup) {
       RC_ASSERT(fields(seen[i]) == fields(log[i]));
   });
   BOOST_TEST(holds);
+}
+
+} // namespace
+
+std::vector<conformance_case> tail_cases() {
+  return {
+      {"new_events_are_in_memory_for_keepers", new_events_are_in_memory_for_keepers},
+      {"what_is_in_memory_is_durable", what_is_in_memory_is_durable},
+      {"the_memory_of_the_tail_is_bounded", the_memory_of_the_tail_is_bounded},
+      {"a_feed_tells_when_there_is_more", a_feed_tells_when_there_is_more},
+      {"a_feed_that_starts_in_memory_reads_to_the_end", a_feed_that_starts_in_memory_reads_to_the_end},
+      {"a_feed_beside_writers_sees_all_in_order", a_feed_beside_writers_sees_all_in_order},
+      {"a_feed_is_like_the_log", a_feed_is_like_the_log},
+  };
 }
 
 } // namespace eventcore::test

@@ -52,8 +52,6 @@ std::vector<std::string> timers_of(journal_reader& j, timestamp until = never, s
 
 using names = std::vector<std::string>;
 
-} // namespace
-
 void timers_are_read_in_order(const case_setup& setup) {
   auto j = setup.open_stepped();
   BOOST_TEST(timers_of(*j).empty());
@@ -198,8 +196,6 @@ void timers_of_a_writing_thread_become_durable(const case_setup& setup) {
 
 // -- random commits against a set ---------------------------------------------------------------------------------------
 
-namespace {
-
 struct timer_plan {
   struct change {
     std::size_t name, from, to; ///< a time of 0: none
@@ -242,8 +238,6 @@ rc::Gen<timer_plan> any_plan() {
     return plan;
   });
 }
-
-} // namespace
 
 void timers_are_like_a_set(const case_setup& setup) {
   BOOST_TEST(rc::check("timers are like a set", [&] {
@@ -288,6 +282,21 @@ void timers_are_like_a_set(const case_setup& setup) {
         RC_ASSERT(must(j->head()) == events);
     }
   }));
+}
+
+} // namespace
+
+std::vector<conformance_case> timer_cases() {
+  return {
+      {"timers_are_read_in_order", timers_are_read_in_order},
+      {"timers_are_moved_and_cancelled", timers_are_moved_and_cancelled},
+      {"timers_go_with_their_commit_or_not_at_all", timers_go_with_their_commit_or_not_at_all},
+      {"invalid_timers_are_refused", invalid_timers_are_refused},
+      {"a_commit_of_too_many_timers_is_refused", a_commit_of_too_many_timers_is_refused},
+      {"followers_of_timers_hear_the_earliest", followers_of_timers_hear_the_earliest},
+      {"timers_of_a_writing_thread_become_durable", timers_of_a_writing_thread_become_durable},
+      {"timers_are_like_a_set", timers_are_like_a_set},
+  };
 }
 
 } // namespace eventcore::test

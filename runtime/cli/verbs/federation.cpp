@@ -1,6 +1,9 @@
 #include <eventcore/runtime/cli/verb.hpp>
 #include <eventcore/runtime/federation_rules.hpp>
 
+#include <algorithm>
+#include <cctype>
+
 namespace eventcore::cli {
 
 namespace {
@@ -12,13 +15,22 @@ std::string joined(const std::vector<std::string>& names, const char* between) {
   return text;
 }
 
+/// What is wrong with it; empty: nothing.
+std::string check_type_name(const std::string& name) {
+  const auto belongs = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '.'; };
+  if (!name.empty() && std::ranges::all_of(name, belongs))
+    return {};
+  return "'" + name + "' is no event type; expected a full name such as shop.OrderCreated";
+}
+
 class federation final : public verb {
   void declare(CLI::App& app) override {
     app.add_option("ACTION", action_, "check")->required()->check(CLI::IsMember({"check"}));
     app.add_option("RULES", file_, "The file with the rules, JSON")->required();
     auto* event =
         app.add_option("--event", event_, "Say where an event of this type goes, and by which rules")
-            ->type_name("TYPE");
+            ->type_name("TYPE")
+            ->check(check_type_name);
     auto* from = app.add_option("--from", from_, "The service that publishes it")->type_name("SERVICE");
     event->needs(from);
     from->needs(event);
