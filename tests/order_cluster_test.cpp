@@ -160,10 +160,10 @@ BOOST_AUTO_TEST_CASE(the_books_are_the_same_whatever_processes_are_killed_and_st
 }
 
 BOOST_AUTO_TEST_CASE(a_rolling_restart_under_load_is_seen_by_nobody) {
-  const auto run = this->run("rolling", {"--orders", "400", "--rolling", "2", "--at-once", "16"});
+  const auto run = this->run("rolling", {"--orders", "1200", "--rolling", "2", "--at-once", "16"});
   BOOST_TEST(run.exit_code == 0, run.out << run.err);
   BOOST_TEST(run.printed("restarted in order 10;"), run.out);
-  BOOST_TEST(run.printed("ok: 400 orders, 400 completed, 0 compensated"), run.out);
+  BOOST_TEST(run.printed("ok: 1200 orders, 1200 completed, 0 compensated"), run.out);
   // Time-outs may be repeated with the same key; no other failure is seen.
   std::ifstream in{dir.path() / "rolling.history"};
   for (std::string line; std::getline(in, line);) {
