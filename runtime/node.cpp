@@ -105,6 +105,7 @@ struct node::impl {
     const auto end = std::chrono::steady_clock::now() + stop_within;
     view.stopping();
     control.reset();
+    cluster->announce_leave();
     const auto started = [this] {
       std::lock_guard guard{mutex};
       return std::tuple{projections, sagas, saga_hosts, commands, hosts, timers};
@@ -115,7 +116,8 @@ struct node::impl {
     // Each of these uses those after it.
     stop("subscriptions", subscriptions->all(), end);
     stop("sagas", sagas, end);
-    cluster->leave(std::max(end - std::chrono::steady_clock::now(), std::chrono::nanoseconds{0}));
+    // What peers wait for needs the hosts; these need time, too.
+    cluster->leave(std::max((end - std::chrono::steady_clock::now()) / 2, std::chrono::nanoseconds{0}));
     stop("the events of sagas", saga_hosts, end);
     stop("multi-stream commands", commands, end);
     stop("entities", hosts, end);

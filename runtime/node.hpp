@@ -161,8 +161,8 @@ public:
 
   // -- the end
 
-  /// Ends what the node does, in this order: projections and subscriptions finish what they have in hand; sagas stop, and go on when
-  /// they are started again; the node leaves its cluster; hosts refuse new commands (`stopped`, and nothing happened), and answer
+  /// Ends what the node does, in this order: other nodes are told, and hold their commands; projections and subscriptions finish what
+  /// they have in hand; sagas stop, and go on when they are started again; the node leaves its cluster; hosts refuse new commands (`stopped`, and nothing happened), and answer
   /// those that they have when they are durable. All of it takes `node_options::stop_within` at most; what is not done by
   /// then is logged. Handles can still be used, and answer `stopped`. Again changes nothing.
   void stop();

@@ -27,6 +27,14 @@ void process_faults::progress(std::size_t ended, std::size_t all) {
   changed_.notify_all();
 }
 
+void process_faults::wait_for_turn(std::size_t number, std::size_t all) {
+  const auto steps = options_.chaos + options_.rolling;
+  const auto share = static_cast<double>(number) / static_cast<double>(all);
+  std::unique_lock lock{mutex_};
+  changed_.wait(lock,
+                [&] { return done_ == steps || share <= static_cast<double>(done_ + 2) / (steps + 1); });
+}
+
 process_faults::counts process_faults::finish() {
   thread_.request_stop();
   thread_.join();
@@ -47,8 +55,13 @@ void process_faults::run(std::stop_token end) {
     if (end.stop_requested())
       break;
     let_go_on(false);
-    if (now)
-      do_one(i++);
+    if (!now)
+      continue;
+    do_one(i++);
+    lock.lock();
+    done_ = i;
+    lock.unlock();
+    changed_.notify_all();
   }
   while (!stopped_.empty()) {
     std::unique_lock lock{mutex_};

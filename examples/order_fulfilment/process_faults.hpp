@@ -37,6 +37,10 @@ public:
   /// So many of all orders have ended.
   void progress(std::size_t ended, std::size_t all);
 
+  /// Waits as long as order `number` of `all` would be placed a whole share before what is to be done then: orders are faster than
+  /// restarts. A minute at most.
+  void wait_for_turn(std::size_t number, std::size_t all);
+
   /// Waits until those that were stopped go on.
   counts finish();
 
@@ -51,7 +55,8 @@ private:
   const std::function<bool(const std::string&)> is_back_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
-  double share_ = 0; ///< of the orders that have ended
+  double share_ = 0;       ///< of the orders that have ended
+  std::uint32_t done_ = 0; ///< of what is to be done
   counts counts_;
   std::multimap<std::chrono::steady_clock::time_point, std::string_view> stopped_; ///< by when they go on
   std::jthread thread_;

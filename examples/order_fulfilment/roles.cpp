@@ -68,7 +68,6 @@ eventcore::saga_host<order_saga> lead_orders(eventcore::node& node, const partic
 eventcore::result<order_list> show_orders(eventcore::node& node,
                                           std::vector<std::shared_ptr<eventcore::event_source>> sources) {
   eventcore::projection_options options;
-  std::erase(sources, nullptr);
   options.sources = std::move(sources);
   return node.project<order_view>(std::move(options));
 }

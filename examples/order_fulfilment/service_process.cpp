@@ -36,12 +36,10 @@ public:
     if (!view)
       return view.error();
     desk->view_ = *std::move(view);
-    if (auto target = node.remote_target(std::string{services::analytics})) {
-      auto hub = inform_analytics(node, opts.rules, target);
-      if (!hub)
-        return hub.error();
-      desk->hub_.emplace(*std::move(hub));
-    }
+    auto hub = inform_analytics(node, opts.rules, node.remote_target(std::string{services::analytics}));
+    if (!hub)
+      return hub.error();
+    desk->hub_.emplace(*std::move(hub));
     desk->watch_ = std::jthread{[&d = *desk](std::stop_token end) { d.look(end); }};
     desk->checkout_ = start_checkout(node.system(), sagas, [&d = *desk] { return d.status(); });
     node.export_actor(std::string{checkout_name}, desk->checkout_);
@@ -66,9 +64,11 @@ private:
   void look(std::stop_token end) {
     std::condition_variable_any wake;
     std::unique_lock guard{mutex_};
+    std::uint64_t look = 0;
     do {
       guard.unlock();
       auto now = look_once();
+      now.set_look(++look);
       guard.lock();
       status_ = std::move(now);
     } while (!wake.wait_for(guard, end, 500ms, [&] { return end.stop_requested(); }));
@@ -91,10 +91,11 @@ private:
     for (auto& source : view_.stats().live.sources)
       now.set_view_lag(now.view_lag() + source.lag());
     const auto head = node_.journal().head();
-    if (!hub_)
-      return now;
     const auto stats = hub_->stats(services::analytics, 1s);
-    now.set_analytics_lag(!head || !stats ? 1 : *head > stats->position ? *head - stats->position : 0);
+    if (!head || !stats)
+      now.set_analytics_lag(1);
+    else if (!hub_->reached(services::analytics, *head, 100ms))
+      now.set_analytics_lag(std::max<std::uint64_t>(*head - std::min(*head, stats->position), 1));
     return now;
   }
 
@@ -111,7 +112,7 @@ private:
 } // namespace
 
 int run_service(const options& opts) {
-  spdlog::set_level(spdlog::level::err);
+  spdlog::set_level(spdlog::level::critical); // who is lost and comes back is shown by the first process
   eventcore::node::keep_signals();
   auto node_options = opts.node;
   node_options.journal.service = opts.service;

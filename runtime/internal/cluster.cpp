@@ -259,6 +259,11 @@ std::shared_ptr<federation_target> cluster::events_to(const std::string& name) {
   return target;
 }
 
+void cluster::announce_leave() {
+  if (const auto to = broker())
+    caf::anon_send(to, internal::announce_leave{});
+}
+
 void cluster::leave(std::chrono::nanoseconds within) {
   caf::actor to;
   std::unique_ptr<discovery> found;

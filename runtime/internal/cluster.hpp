@@ -37,6 +37,8 @@ public:
   result<void> discovery_health() const;
   std::shared_ptr<event_source> remote_events(const std::string& name);
   std::shared_ptr<federation_target> events_to(const std::string& name);
+  /// The first half of `leave`: peers hold what they would ask for from now on; what they wait for can still be answered.
+  void announce_leave();
   void leave(std::chrono::nanoseconds within);
 
 private:

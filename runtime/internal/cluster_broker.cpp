@@ -98,6 +98,7 @@ caf::behavior cluster_broker::make_behavior() {
             attach_event_ways(c);
       },
       [this](get_members) { return members(); },
+      [this](announce_leave) { begin_leave(); },
       [this](leave_cluster) -> caf::result<void> {
         leave_requests_.emplace_back(*current_mailbox_element());
         begin_leave();

@@ -55,6 +55,9 @@ struct event_ways_changed {};
 /// Answered with `std::vector<member_info>`.
 struct get_members {};
 
+/// Peers are told that this node leaves: what they ask for from now on is refused, and they hold it.
+struct announce_leave {};
+
 /// Answered, with an empty message, when all that peers asked for is answered and sent, and all connections are closed.
 struct leave_cluster {};
 
@@ -72,6 +75,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::addresses_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::event_ways_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::get_members)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<eventcore::member_info>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::announce_leave)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::leave_cluster)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::end_cluster)
 
