@@ -109,7 +109,9 @@ struct breaker::impl {
 };
 
 breaker::breaker(breaker_options options, std::function<clock::time_point()> now)
-    : impl_{new impl{now ? std::move(now) : clock::now, {}, internal::breaker_core{std::move(options)}}} {}
+    : impl_{new impl{now ? std::move(now) : clock::now,
+                     {},
+                     internal::breaker_core{std::move(options), &internal::breakers_without_node()}}} {}
 
 result<breaker::permit> breaker::admit() const {
   auto now = impl_->now();

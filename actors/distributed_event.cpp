@@ -1,37 +1,13 @@
 #include <eventcore/actors/distributed_event.hpp>
 
 #include <eventcore/actors/publish_errc.hpp>
+#include <eventcore/actors/trace_context.hpp>
 
 #include <algorithm>
 
 namespace eventcore {
 
 namespace {
-
-bool is_hex(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
-
-bool is_zero(std::string_view text) {
-  return text.find_first_not_of('0') == std::string_view::npos;
-}
-
-/// Sets trace id and span id if `traceparent` is `version-trace-span-flags`. Later versions may have more behind it.
-void set_trace(DistributedEvent& to, std::string_view traceparent) {
-  constexpr std::size_t size = 55;
-  if (traceparent.size() < size || traceparent[2] != '-' || traceparent[35] != '-' || traceparent[52] != '-')
-    return;
-  const auto version = traceparent.substr(0, 2);
-  const auto trace = traceparent.substr(3, 32);
-  const auto span = traceparent.substr(36, 16);
-  if (!is_hex(version) || !is_hex(trace) || !is_hex(span) || !is_hex(traceparent.substr(53, 2)) ||
-      version == "ff" || is_zero(trace) || is_zero(span))
-    return;
-  if (traceparent.size() > size && (version == "00" || traceparent[size] != '-'))
-    return;
-  to.set_trace_id(std::string{trace});
-  to.set_span_id(std::string{span});
-}
 
 error malformed(const char* field, const std::string& why) {
   return make_error(publish_errc::malformed_envelope, std::string{"the field "} + field +
@@ -62,7 +38,10 @@ DistributedEvent to_distributed(const recorded_event& e, const std::string& serv
   to.set_occurred_at_us(e.occurred_at.time_since_epoch().count());
   to.set_published_at_us(published_at.time_since_epoch().count());
   to.set_service_id(service_id);
-  set_trace(to, e.metadata.traceparent);
+  if (const auto trace = trace_context::parse(e.metadata.traceparent)) {
+    to.set_trace_id(trace->trace_id());
+    to.set_span_id(trace->span_id());
+  }
   for (const auto& topic : topics)
     to.add_topics(topic);
   return to;

@@ -40,6 +40,8 @@ public:
       return "the command breaks a documented bound";
     case entity_errc::not_owned:
       return "the stream belongs to another service";
+    case entity_errc::unreachable:
+      return "no node that takes the command can be reached";
     }
     return "unknown entity error " + std::to_string(value);
   }

@@ -39,6 +39,8 @@ enum class entity_errc : std::uint8_t {
   invalid_command,
   /// The stream's category belongs to another service (spec 1). Nothing happened.
   not_owned,
+  /// It is for another node, and no node that takes it can be reached. Nothing was sent, so nothing happened; try again later.
+  unreachable,
 };
 
 const std::error_category& entity_category() noexcept;

@@ -1,6 +1,7 @@
 #include <eventcore/actors/subscriber.hpp>
 
 #include <eventcore/actors/internal/stored_event.hpp>
+#include <eventcore/actors/log_scope.hpp>
 #include <eventcore/actors/subscription_errc.hpp>
 
 #include <spdlog/spdlog.h>
@@ -21,6 +22,7 @@ handled subscriber_core::handle(std::span<const recorded_event* const> events, h
                                 result.done == 0 ? run.attempt : 1,
                                 run.from_dead_letters};
     handler_call call{object(), &context};
+    log_scope scope{event.stream, event.position, event.metadata.traceparent};
     try {
       if (!table_) {
         handle_stored(call, event);

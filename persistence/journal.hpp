@@ -231,6 +231,14 @@ private:
   std::shared_ptr<void> guard_;
 };
 
+/// How often a measured value was how large.
+struct distribution {
+  std::vector<double> bounds; ///< ascending
+  std::vector<std::uint64_t>
+      counts;     ///< of the values up to each bound and above the one before; those above all come last
+  double sum = 0; ///< of the values
+};
+
 /// Counters since the journal was opened.
 struct journal_stats {
   std::uint64_t commits = 0;      ///< commits that succeeded
@@ -241,6 +249,16 @@ struct journal_stats {
   std::uint64_t transactions = 0; ///< write transactions, one sync each
   std::size_t pending_commits = 0;
   std::size_t pending_bytes = 0;
+  std::size_t max_pending_commits = 0; ///< `journal_options` has these two
+  std::size_t max_pending_bytes = 0;
+  std::uint64_t overloaded = 0; ///< reservations that were refused
+  /// When the last one was refused, and when the last transaction was written and synced; the epoch: never.
+  std::chrono::steady_clock::time_point last_overload{};
+  std::chrono::steady_clock::time_point last_success{};
+  distribution sync_seconds; ///< of a transaction: to write it out and sync
+  distribution batch;        ///< commits that succeeded in one transaction
+  std::vector<std::pair<std::string, std::uint64_t>>
+      events_by_type; ///< written ones, by the type's full name
   std::uint64_t snapshots_written =
       0; ///< one replaced while it was queued is counted neither here nor as dropped
   std::uint64_t snapshots_dropped = 0;

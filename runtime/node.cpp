@@ -5,11 +5,14 @@
 #include <eventcore/actors/internal/start_sagas.hpp>
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
+#include <eventcore/runtime/internal/cluster.hpp>
 #include <eventcore/runtime/internal/dead_letter_control.hpp>
 #include <eventcore/runtime/internal/end_signal.hpp>
+#include <eventcore/runtime/internal/node_view.hpp>
 #include <eventcore/runtime/internal/saga_control.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
+#include <caf/io/all.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -24,9 +27,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class system_config : public caf::actor_system_config {
+class system_config : public caf::actor_system_config, public internal::telemetry_holder {
 public:
-  explicit system_config(const node_options& options) {
+  system_config(const node_options& options, std::shared_ptr<internal::telemetry> seen_by) {
+    telemetry_holder::content = std::move(seen_by);
     if (options.threads > 0)
       set("scheduler.max-threads", options.threads);
     set("scheduler.max-throughput", std::max<std::size_t>(options.max_throughput, 1));
@@ -35,6 +39,8 @@ public:
     set("work-stealing.moderate-poll-attempts", std::size_t{200});
     set("work-stealing.moderate-sleep-duration", caf::timespan{50us});
     set("work-stealing.relaxed-sleep-duration", caf::timespan{1ms});
+    if (options.cluster)
+      load<caf::io::middleman>();
   }
 };
 
@@ -65,20 +71,39 @@ struct node::impl {
       , service{options.journal.service}
       , name{options.name}
       , stop_within{options.stop_within}
-      , config{options}
-      , system{config} {
+      , view{options, identity().service}
+      , config{options, view.telemetry()}
+      , system{config}
+      , cluster{std::make_unique<internal::cluster>(system, *journal, identity(), options.cluster)} {
+    view.open(*journal, system, [this] { return projection_states(); });
+    if (options.cluster)
+      watch_cluster();
     if (!journal->info().folder.empty())
       open_control();
   }
 
   ~impl() {
     stop();
+    view.close();
     directory->clear();
+    cluster.reset();
+  }
+
+  internal::node_identity identity() const {
+    internal::node_identity self;
+    self.node = name.empty() ? program_invocation_short_name : name;
+    self.service = service_id_of(service.empty() ? journal->info().service : service, name)
+                       ? *service_id_of(service.empty() ? journal->info().service : service, name)
+                       : self.node;
+    self.journal = journal->info().id;
+    self.incarnation = journal->info().incarnation;
+    return self;
   }
 
   void stop() {
     std::lock_guard one_at_a_time{stop_mutex}; // what has stopped answers so at once
     const auto end = std::chrono::steady_clock::now() + stop_within;
+    view.stopping();
     control.reset();
     const auto started = [this] {
       std::lock_guard guard{mutex};
@@ -90,6 +115,7 @@ struct node::impl {
     // Each of these uses those after it.
     stop("subscriptions", subscriptions->all(), end);
     stop("sagas", sagas, end);
+    cluster->leave(std::max(end - std::chrono::steady_clock::now(), std::chrono::nanoseconds{0}));
     stop("the events of sagas", saga_hosts, end);
     stop("multi-stream commands", commands, end);
     stop("entities", hosts, end);
@@ -123,6 +149,43 @@ struct node::impl {
       spdlog::error("operators cannot talk with this node: {}", opened.error().message());
   }
 
+  /// One peer that is away is that one's trouble; a node that has none of them is alone.
+  void watch_cluster() {
+    view.add_check("discovery", [this]() -> std::optional<std::string> {
+      const auto well = cluster->discovery_health();
+      return well ? std::nullopt : std::optional{well.error().message()};
+    });
+    auto connections = std::make_shared<std::atomic<std::size_t>>(0);
+    view.add_check("peers", [this, connections]() -> std::optional<std::string> {
+      const auto peers = cluster->members();
+      const auto connected =
+          std::ranges::count(peers, member_state::connected, [](auto& peer) { return peer.state; });
+      *connections = static_cast<std::size_t>(connected);
+      if (peers.empty() || connected > 0)
+        return std::nullopt;
+      std::string why = "none of the other nodes is connected";
+      for (auto& peer : peers)
+        why += "; " + peer.address + ' ' + std::string{to_string(peer.state)} +
+               (peer.last_error.empty() ? "" : ": " + peer.last_error);
+      return why;
+    });
+    view.add_metric(
+        {internal::connections_metric, internal::connections_help, {{"kind", "peers"}}, false, [connections] {
+           return static_cast<double>(*connections);
+         }});
+  }
+
+  std::vector<std::pair<std::string, projection_stats>> projection_states() {
+    const auto started = [this] {
+      std::lock_guard guard{mutex};
+      return projections;
+    }();
+    std::vector<std::pair<std::string, projection_stats>> states;
+    for (auto& [type, projection] : started)
+      states.emplace_back(type->form.projection, projection.stats());
+    return states;
+  }
+
   saga_handle find_sagas(std::string_view category) {
     std::lock_guard guard{mutex};
     for (auto& [type, handle] : sagas)
@@ -143,8 +206,10 @@ struct node::impl {
   std::string service;
   std::string name;
   std::chrono::milliseconds stop_within;
+  internal::node_view view;
   system_config config;
   caf::actor_system system;
+  std::unique_ptr<internal::cluster> cluster;
   std::mutex mutex;
   std::unordered_map<const entity_type*, host_handle> hosts;
   std::unordered_map<const multi_stream_type*, multi_stream_handle> commands;
@@ -196,6 +261,56 @@ result<publisher> node::publish(publication content) const {
   return id ? publisher::create(std::move(content), *std::move(id)) : id.error();
 }
 
+// -- cluster
+
+service_handle node::service(const std::string& name) {
+  return impl_->cluster->service(name);
+}
+
+void node::export_actor(const std::string& name, const caf::actor& actor) {
+  if (!impl_->cluster->local().add(name, actor))
+    throw std::logic_error{"eventcore: this node exports a service named " + name + " already"};
+  impl_->cluster->local_changed();
+}
+
+void node::offer_events() {
+  impl_->cluster->offer_events();
+}
+
+void node::accept_events() {
+  impl_->cluster->accept_events();
+}
+
+result<void> node::join() {
+  return impl_->cluster->join();
+}
+
+std::string node::cluster_address() const {
+  return impl_->cluster->address();
+}
+
+std::vector<member_info> node::members() const {
+  return impl_->cluster->members();
+}
+
+service_registry& node::registry() {
+  return impl_->cluster->registry();
+}
+
+std::shared_ptr<event_source> node::remote_events(const std::string& name) {
+  return impl_->cluster->remote_events(name);
+}
+
+std::shared_ptr<federation_target> node::remote_target(const std::string& name) {
+  return impl_->cluster->events_to(name);
+}
+
+void node::leave(std::chrono::nanoseconds within) {
+  impl_->cluster->leave(within);
+}
+
+// -- the end
+
 void node::stop() {
   impl_->stop();
 }
@@ -208,6 +323,25 @@ int node::run_until_signal() {
   const auto signal = internal::wait_for_end_signal();
   stop();
   return signal;
+}
+
+// -- parts
+
+void node::add_health_check(std::string name, health_check check) {
+  impl_->view.add_check(std::move(name), std::move(check));
+}
+
+void node::add_gauge(std::string name, std::string help, std::map<std::string, std::string> labels,
+                     std::function<double()> value) {
+  impl_->view.add_metric({std::move(name), std::move(help), std::move(labels), false, std::move(value)});
+}
+
+health_report node::health() const {
+  return impl_->view.ready();
+}
+
+std::string node::admin_address() const {
+  return impl_->view.address();
 }
 
 journal& node::journal() noexcept {
@@ -226,6 +360,8 @@ host_handle node::start_host(const entity_type& type, const host_options& option
     adapted.check_head = options.check_head && !impl_->relaxed;
     host = internal::start_host(impl_->system, *impl_->journal, type, adapted);
     impl_->directory->add(type.category, actor_of(host));
+    impl_->cluster->local().add(type, actor_of(host));
+    impl_->cluster->local_changed();
   }
   return host;
 }
@@ -237,6 +373,8 @@ multi_stream_handle node::start_multi_stream(const multi_stream_type& type,
   if (!commands) {
     commands = internal::start_multi_stream(impl_->system, *impl_->journal, type, impl_->directory, options);
     impl_->directory->add(type, actor_of(commands));
+    impl_->cluster->local().add(type, actor_of(commands));
+    impl_->cluster->local_changed();
   }
   return commands;
 }

@@ -7,10 +7,17 @@
 #include <eventcore/actors/saga_host.hpp>
 #include <eventcore/actors/subscriber.hpp>
 #include <eventcore/actors/subscription.hpp>
+#include <eventcore/runtime/health.hpp>
+#include <eventcore/runtime/members.hpp>
 #include <eventcore/runtime/node_options.hpp>
+#include <eventcore/runtime/service.hpp>
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace caf {
 class actor;
@@ -18,6 +25,10 @@ class actor_system;
 } // namespace caf
 
 namespace eventcore {
+
+class event_source;
+class federation_target;
+class service_registry;
 
 /// One running eventcore in this process: an actor system, a journal, the hosts of its entities, subscriptions and
 /// projections. On a journal in a folder it listens on the Unix socket `control.sock` there, over which `eventcore sagas` carries
@@ -103,11 +114,57 @@ public:
   /// Checks what the service publishes, under its id. Errors: those of `service_id` and `publisher::create`.
   result<publisher> publish(publication content) const;
 
-  /// Ends what the node does, in this order: commands of other nodes are refused; subscriptions and projections finish what their
-  /// handlers have in hand; sagas stop, and go on when they are started again; hosts refuse new commands (`stopped`, and nothing
-  /// happened), and answer those that they have, when they are durable; other nodes are told. All of it takes
-  /// `node_options::stop_within` at most; what is not done by then is logged. Handles can still be used, and answer `stopped`. Again
-  /// changes nothing.
+  // -- cluster
+
+  /// Service `name` (see `service_handle`): the one of this node, an actor that it exports, or one of another node. Calls to
+  /// others wait for `join`; without a cluster they are answered `unreachable`.
+  service_handle service(const std::string& name);
+
+  /// Makes an actor a service of its own: others reach it by `service(name)`, as does this node. It takes what hosts or
+  /// multi-stream deciders take, and answers each request. Throws `std::logic_error` if the name is taken.
+  void export_actor(const std::string& name, const caf::actor& actor);
+
+  /// Lets other nodes read the journal's events: see `remote_events`. Personal data included.
+  void offer_events();
+  /// Lets other services' federation hubs append events to the journal: see `remote_target`.
+  void accept_events();
+
+  /// From now on the node listens, connects to its peers, and tells them what it offers: what was hosted, exported and offered
+  /// before, and later. Commands of peers that come before their host is started would be answered `unknown_command`, so start
+  /// the hosts before. Errors: `not_joined` without `node_options::cluster`; `invalid_options` if these are wrong (a
+  /// listener without TLS on an address that is not loopback, say), or the address cannot be had.
+  result<void> join();
+
+  /// Where the node listens, `host:port`; empty: it does not.
+  std::string cluster_address() const;
+
+  /// The other nodes that are known, in the order of their addresses.
+  std::vector<member_info> members() const;
+
+  /// Who runs which service: Consul or `cluster_options::registry`, or where there is none, what the nodes told each other. Lives as long
+  /// as the node.
+  service_registry& registry();
+
+  /// The events of service `name`, whose node offers them (`offer_events`), for projections and all who keep cursors. Credit is
+  /// given page by page; a lost connection is made again, and goes on behind the last event that was read. Feeds answer
+  /// `unreachable` while the service is not reached, `not_offered` if it does not offer events, and `wrong_journal`
+  /// after a backup was restored there.
+  std::shared_ptr<event_source> remote_events(const std::string& name);
+
+  /// The way for a federation hub to service `name`, whose node accepts events (`accept_events`).
+  std::shared_ptr<federation_target> remote_target(const std::string& name);
+
+  /// Leaves the cluster in order: takes no more calls of peers (they are told, and hold theirs), lets those under way finish, for
+  /// at most `within`, and closes all connections. Before, it withdraws itself from its registry, which may take as long as that
+  /// takes to answer. The end of the node does it, too.
+  void leave(std::chrono::nanoseconds within);
+
+  // -- the end
+
+  /// Ends what the node does, in this order: projections and subscriptions finish what they have in hand; sagas stop, and go on when
+  /// they are started again; the node leaves its cluster; hosts refuse new commands (`stopped`, and nothing happened), and answer
+  /// those that they have when they are durable. All of it takes `node_options::stop_within` at most; what is not done by
+  /// then is logged. Handles can still be used, and answer `stopped`. Again changes nothing.
   void stop();
 
   /// Waits until the process gets SIGTERM or SIGINT, then stops the node. Returns the signal. For one thread of one node of a process,
@@ -118,6 +175,21 @@ public:
   /// the way out is bounded in time. `run_until_signal` does it itself; a program that says that it is ready before does it
   /// before that.
   static void keep_signals();
+
+  // -- parts
+
+  /// Adds to what makes the node ready, or not (`/health/ready`). A check of the same name is replaced.
+  void add_health_check(std::string name, health_check check);
+
+  /// Adds a gauge to `/metrics`, by names as Prometheus wants them. `value` is called from any thread, and must not block.
+  void add_gauge(std::string name, std::string help, std::map<std::string, std::string> labels,
+                 std::function<double()> value);
+
+  /// What `/health/ready` says.
+  health_report health() const;
+
+  /// `host:port` of `/metrics` and `/health`; empty: nobody listens (see `admin_options`).
+  std::string admin_address() const;
 
   eventcore::journal& journal() noexcept;
 

@@ -85,8 +85,18 @@ complaint put_file(std::filesystem::path& to, const std::string& name) {
   return {};
 }
 
+cluster_options& cluster_of(node_options& o) {
+  return o.cluster ? *o.cluster : o.cluster.emplace();
+}
+
+consul_options& consul_of(node_options& o) {
+  auto& cluster = cluster_of(o);
+  return cluster.consul ? *cluster.consul : cluster.consul.emplace();
+}
+
 tls_options& tls_of(node_options& o) {
-  return o.cluster.tls ? *o.cluster.tls : o.cluster.tls.emplace();
+  auto& cluster = cluster_of(o);
+  return cluster.tls ? *cluster.tls : cluster.tls.emplace();
 }
 
 /// All options, with what takes their values over.
@@ -112,6 +122,7 @@ public:
            : type == "string"         ? "string: \"text\""
            : type == "timespan"       ? "timespan: a number with a unit, such as 500ms, 10s or 2min"
            : type == "list of string" ? "list of string: [\"a\", \"b\"]"
+           : type == "double"         ? "double: a number such as 0.01"
                                       : "integer: a whole number that is not negative";
   }
 
@@ -207,36 +218,63 @@ private:
         .add<std::string>(
             "listen",
             "host:port at which other nodes reach this one; port 0 takes a free one (default: nowhere)",
-            [](options& o, auto v) { return put_listener(o.cluster.listen, std::move(v)); })
+            [](options& o, auto v) { return put_listener(cluster_of(o).listen, std::move(v)); })
         .add<strings>("peers", "host:port of the other nodes, separated by commas (default: none)",
-                      [](options& o, auto v) { return put_peers(o.cluster.peers, std::move(v)); })
+                      [](options& o, auto v) { return put_peers(cluster_of(o).peers, std::move(v)); })
         .add<bool>("insecure", "allows to listen without TLS on an address that is not loopback",
                    [](options& o, auto v) {
-                     o.cluster.insecure = v;
+                     cluster_of(o).insecure = v;
                      return complaint{};
                    });
     group{*this, "eventcore.cluster"}
         .add<std::string>("id", "of the cluster; nodes of another one refuse this one (default: eventcore)",
-                          [](options& o, auto v) { return put_text(o.cluster.id, std::move(v)); })
+                          [](options& o, auto v) { return put_text(cluster_of(o).id, std::move(v)); })
         .add<span>("heartbeat", "how often a node says that it is there (default: 500ms)",
-                   [](options& o, auto v) { return put_time(o.cluster.heartbeat, v, 10ms, 60s); })
+                   [](options& o, auto v) { return put_time(cluster_of(o).heartbeat, v, 10ms, 60s); })
         .add<span>("silence", "a peer that was silent for so long is unreachable (default: 3s)",
-                   [](options& o, auto v) { return put_time(o.cluster.silence, v, 20ms, 600s); })
+                   [](options& o, auto v) { return put_time(cluster_of(o).silence, v, 20ms, 600s); })
+        .add<span>("patience",
+                   "calls wait so long for a service that was lost and may be restarting (default: 3s)",
+                   [](options& o, auto v) { return put_time(cluster_of(o).patience, v, 0ms, 600s); })
+        .add<span>("call-limit", "of calls that bring no deadline (default: 30s)",
+                   [](options& o, auto v) { return put_time(cluster_of(o).call_limit, v, 10ms, 1h); })
+        .add<span>("handshake-limit", "until a new connection has said who it is (default: 5s)",
+                   [](options& o, auto v) { return put_time(cluster_of(o).handshake_limit, v, 10ms, 60s); })
+        .add<span>("reconnect",
+                   "first pause before a lost peer is connected again, doubled each time (default: 50ms)",
+                   [](options& o, auto v) { return put_time(cluster_of(o).reconnect, v, 1ms, 60s); })
+        .add<span>("max-reconnect", "longest pause before a lost peer is connected again (default: 2s)",
+                   [](options& o, auto v) { return put_time(cluster_of(o).max_reconnect, v, 1ms, 600s); })
         .add<std::size_t>("max-message", "bytes of one command, answer or event (default: 1048576)",
                           [](options& o, auto v) {
-                            return put_number(o.cluster.max_message, static_cast<std::int64_t>(v), 1'024,
+                            return put_number(cluster_of(o).max_message, static_cast<std::int64_t>(v), 1'024,
                                               16 << 20);
                           })
         .add<std::size_t>("max-connections", "connections from other nodes (default: 256)",
                           [](options& o, auto v) {
-                            return put_number(o.cluster.max_connections, static_cast<std::int64_t>(v), 1,
+                            return put_number(cluster_of(o).max_connections, static_cast<std::int64_t>(v), 1,
                                               65'536);
                           })
         .add<std::size_t>("max-in-flight", "calls to one peer that are not answered yet (default: 8192)",
                           [](options& o, auto v) {
-                            return put_number(o.cluster.max_in_flight, static_cast<std::int64_t>(v), 1,
+                            return put_number(cluster_of(o).max_in_flight, static_cast<std::int64_t>(v), 1,
                                               1'000'000);
-                          });
+                          })
+        .add<std::size_t>("max-waiting-bytes", "bytes to one peer that wait to be sent (default: 67108864)",
+                          [](options& o, auto v) {
+                            return put_number(cluster_of(o).max_waiting_bytes, static_cast<std::int64_t>(v),
+                                              65'536, std::int64_t{1} << 34);
+                          })
+        .add<std::string>("advertise",
+                          "host:port at which others are told to reach this node (default: listen)",
+                          [](options& o, auto v) -> complaint {
+                            if (!is_address(v, 1))
+                              return "must be host:port, such as \"10.0.0.1:7000\"";
+                            cluster_of(o).advertise = std::move(v);
+                            return {};
+                          })
+        .add<std::string>("version", "of the service that runs here, for the registry (default: 1)",
+                          [](options& o, auto v) { return put_text(cluster_of(o).version, std::move(v)); });
     group{*this, "eventcore.tls"}
         .add<std::string>("certificate", "file with the node's certificate (default: no TLS)",
                           [](options& o, auto v) { return put_file(tls_of(o).certificate, v); })
@@ -244,9 +282,52 @@ private:
                           [](options& o, auto v) { return put_file(tls_of(o).key, v); })
         .add<std::string>("ca", "file with the authority whose certificates all nodes of the cluster have",
                           [](options& o, auto v) { return put_file(tls_of(o).ca, v); });
+    group{*this, "eventcore.consul"}
+        .add<std::string>("url",
+                          "http://host:port of Consul's agent, to register and to find services (default: "
+                          "nodes only tell each other)",
+                          [](options& o, auto v) { return put_text(consul_of(o).url, std::move(v)); })
+        .add<std::string>("token", "for Consul; other users of the machine see what the command line says",
+                          [](options& o, auto v) { return put_text(consul_of(o).token, std::move(v)); })
+        .add<std::string>("ca", "file with the authority that vouches for an https agent",
+                          [](options& o, auto v) {
+                            std::filesystem::path file;
+                            auto wrong = put_file(file, v);
+                            consul_of(o).ca_file = file;
+                            return wrong;
+                          })
+        .add<span>("time-to-live", "a node that was silent for so long has left Consul (default: 15s)",
+                   [](options& o, auto v) { return put_time(consul_of(o).time_to_live, v, 1s, 1h); });
     group{*this, "eventcore.admin"}.add<std::string>(
-        "listen", "host:port of the HTTP interface for administration; reserved, nothing listens there yet",
-        [](options& o, auto v) { return put_listener(o.admin_listen, std::move(v)); });
+        "listen", "host:port of /metrics and /health; port 0 takes a free one (default: nowhere)",
+        [](options& o, auto v) { return put_listener(o.admin.listen, std::move(v)); });
+    group{*this, "eventcore.trace"}
+        .add<std::string>("endpoint", "http://host:port of an OTLP collector (default: nothing is traced)",
+                          [](options& o, auto v) { return put_text(o.trace.endpoint, std::move(v)); })
+        .add<double>("sample", "share of the traces that are recorded, 0 to 1 (default: 1)",
+                     [](options& o, auto v) -> complaint {
+                       if (!(v >= 0 && v <= 1))
+                         return "must be 0 to 1";
+                       o.trace.sample = v;
+                       return {};
+                     });
+    group{*this, "eventcore.log"}
+        .add<std::string>("form", "of the log's lines: text or json (default: as spdlog does by itself)",
+                          [](options& o, auto v) -> complaint {
+                            if (v != "text" && v != "json")
+                              return "must be \"text\" or \"json\"";
+                            o.log.enabled = true;
+                            o.log.form = v == "json" ? log_form::json : log_form::text;
+                            return {};
+                          })
+        .add<std::string>("file", "that the log is appended to (default: standard error)",
+                          [](options& o, auto v) {
+                            std::string name;
+                            auto wrong = put_text(name, std::move(v));
+                            o.log.enabled = wrong.empty() || o.log.enabled;
+                            o.log.file = name;
+                            return wrong;
+                          });
   }
 
   caf::config_option_set set_;
@@ -260,13 +341,18 @@ error bad(const std::string& what) {
 /// What no option alone can tell. `where` is a file or empty.
 result<node_options> checked(node_options options, const std::string& where) {
   const auto prefix = where.empty() ? where : where + ": ";
-  if (auto& tls = options.cluster.tls)
+  if (!options.cluster)
+    return options;
+  if (auto& tls = options.cluster->tls)
     for (auto [file, key] :
          {std::pair{&tls->certificate, "certificate"}, {&tls->key, "key"}, {&tls->ca, "ca"}})
       if (file->empty())
         return bad(prefix + "eventcore.tls." + key + " is missing: certificate, key and ca belong together");
-  if (options.cluster.silence <= options.cluster.heartbeat)
+  if (options.cluster->silence <= options.cluster->heartbeat)
     return bad(prefix + "eventcore.cluster.silence must be longer than eventcore.cluster.heartbeat");
+  if (options.cluster->max_reconnect < options.cluster->reconnect)
+    return bad(prefix +
+               "eventcore.cluster.max-reconnect must not be shorter than eventcore.cluster.reconnect");
   return options;
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <eventcore/persistence/lmdb_journal.hpp>
+#include <eventcore/runtime/admin_options.hpp>
 #include <eventcore/runtime/cluster_options.hpp>
 
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,10 +27,14 @@ struct node_options {
   std::size_t max_throughput = 300;
   /// How long the end of a node may take, all in all; see `node::stop`.
   std::chrono::milliseconds stop_within{20'000};
-  /// The node speaks with others if this says where it listens, or who they are.
-  cluster_options cluster{};
-  /// `host:port` of the HTTP interface for administration. Reserved: nothing listens there yet.
-  std::string admin_listen{};
+  /// Makes the node one of a cluster: see `node::join`.
+  std::optional<cluster_options> cluster{};
+  /// How the node is seen from outside.
+  admin_options admin{};
+  trace_options trace{};
+  log_options log{};
+  /// False: the node's parts count nothing, and `/metrics` shows the journal alone.
+  bool metrics = true;
 };
 
 /// What a command line came to.

@@ -547,7 +547,10 @@ BOOST_AUTO_TEST_CASE(followers_that_are_killed_see_the_same_wherever_they_start)
     BOOST_TEST_REQUIRE(word == '.', "life " << kills);
     std::this_thread::sleep_for(std::chrono::microseconds{random() % 20'000});
     BOOST_TEST_REQUIRE(::kill(child.pid(), SIGKILL) == 0);
-    BOOST_TEST_REQUIRE(child.wait() == -1, "the process ended by itself in life " << kills);
+    const auto ended = child.wait();
+    if (ended == 0)
+      break;
+    BOOST_TEST_REQUIRE(ended == -1, "the process failed in life " << kills);
   }
   BOOST_TEST(kills > size.kills / 2);
   {

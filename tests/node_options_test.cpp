@@ -61,6 +61,14 @@ silence = 1s
 max-message = 65536
 max-connections = 7
 max-in-flight = 9
+max-waiting-bytes = 70000
+advertise = "shop.example:7000"
+version = "2"
+patience = 0s
+call-limit = 1min
+handshake-limit = 1s
+reconnect = 10ms
+max-reconnect = 1s
 [eventcore.tls]
 certificate = ")" + pem + R"("
 key = ")" + pem + R"("
@@ -76,7 +84,8 @@ listen = "127.0.0.1:0"
   BOOST_TEST(read->threads == 3u);
   BOOST_TEST(read->max_throughput == 50u);
   BOOST_TEST((read->stop_within == 5s));
-  auto& c = read->cluster;
+  BOOST_REQUIRE(read->cluster);
+  auto& c = *read->cluster;
   BOOST_TEST(c.id == "shop");
   BOOST_TEST(c.listen == "10.0.0.1:7000");
   BOOST_TEST(c.peers == (std::vector<std::string>{"10.0.0.2:7000", "[::1]:7001"}),
@@ -86,9 +95,14 @@ listen = "127.0.0.1:0"
   BOOST_TEST(c.max_message == 65'536u);
   BOOST_TEST(c.max_connections == 7u);
   BOOST_TEST(c.max_in_flight == 9u);
+  BOOST_TEST(c.max_waiting_bytes == 70'000u);
+  BOOST_TEST(c.advertise == "shop.example:7000");
+  BOOST_TEST(c.version == "2");
+  BOOST_TEST((c.patience == 0s && c.call_limit == 1min && c.handshake_limit == 1s));
+  BOOST_TEST((c.reconnect == 10ms && c.max_reconnect == 1s));
   BOOST_REQUIRE(c.tls);
   BOOST_TEST(c.tls->ca == pem);
-  BOOST_TEST(read->admin_listen == "127.0.0.1:0");
+  BOOST_TEST(read->admin.listen == "127.0.0.1:0");
 }
 
 BOOST_AUTO_TEST_CASE(nested_groups_of_the_file_may_be_written_as_maps) {
@@ -96,7 +110,7 @@ BOOST_AUTO_TEST_CASE(nested_groups_of_the_file_may_be_written_as_maps) {
       write("node.ini", "eventcore {\n  name = \"a\"\n  cluster {\n    id = \"b\"\n  }\n}\n"));
   BOOST_REQUIRE_MESSAGE(read, why(read));
   BOOST_TEST(read->name == "a");
-  BOOST_TEST(read->cluster.id == "b");
+  BOOST_TEST(read->cluster->id == "b");
 }
 
 BOOST_AUTO_TEST_CASE(what_a_file_may_not_say_is_named_with_line_and_key) {
@@ -177,9 +191,9 @@ BOOST_AUTO_TEST_CASE(a_command_line_has_short_and_full_names_with_and_without_eq
   BOOST_REQUIRE_MESSAGE(read, why(read));
   BOOST_TEST(read->options.journal_dir == "a b");
   BOOST_TEST(read->options.name == "n");
-  BOOST_TEST(read->options.cluster.peers.size() == 2u);
-  BOOST_TEST(read->options.cluster.insecure);
-  BOOST_TEST((read->options.cluster.silence == 4s));
+  BOOST_TEST(read->options.cluster->peers.size() == 2u);
+  BOOST_TEST(read->options.cluster->insecure);
+  BOOST_TEST((read->options.cluster->silence == 4s));
   BOOST_TEST(read->rest.empty());
 }
 

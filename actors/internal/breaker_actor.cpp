@@ -33,12 +33,14 @@ namespace eventcore::internal {
 
 breaker_actor::breaker_actor(caf::actor_config& config, breaker_options options, caf::actor worker)
     : caf::event_based_actor{config}
-    , core_{std::move(options)}
+    , telemetry_{telemetry_of(home_system())}
+    , core_{std::move(options), telemetry_ ? &telemetry_->breakers : nullptr}
     , worker_{std::move(worker)} {}
 
 breaker_actor::breaker_actor(caf::actor_config& config, breaker_options options, worker_factory make_worker)
     : caf::event_based_actor{config}
-    , core_{std::move(options)}
+    , telemetry_{telemetry_of(home_system())}
+    , core_{std::move(options), telemetry_ ? &telemetry_->breakers : nullptr}
     , make_worker_{std::move(make_worker)} {}
 
 caf::behavior breaker_actor::make_behavior() {

@@ -52,6 +52,7 @@ private:
   void on_worker_end(const std::string& why);
   bool worker_ending() const;
 
+  std::shared_ptr<telemetry> telemetry_;
   breaker_core core_;
   caf::actor worker_;
   worker_factory make_worker_;

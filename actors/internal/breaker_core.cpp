@@ -32,15 +32,36 @@ error with_retry_after(error e, std::chrono::nanoseconds wait) {
   return e;
 }
 
-breaker_core::breaker_core(breaker_options options)
+breaker_core::breaker_core(breaker_options options, metrics_list<breaker_metrics>* list)
     : options_{checked(std::move(options))}
-    , circuit_{options_, std::random_device{}()} {}
+    , circuit_{options_, std::random_device{}()} {
+  if (!list)
+    return;
+  metrics_ = std::make_shared<breaker_metrics>();
+  metrics_->name = options_.name;
+  list->add(metrics_);
+}
+
+void breaker_core::publish() noexcept {
+  if (!metrics_)
+    return;
+  metrics_->state.store(seen_, std::memory_order_relaxed);
+  metrics_->under_way.set(stats_.under_way);
+  metrics_->calls.set(stats_.calls);
+  metrics_->failures.set(stats_.failures);
+  metrics_->timeouts.set(stats_.timeouts);
+  metrics_->refused.set(stats_.refused);
+  metrics_->too_many.set(stats_.too_many);
+  metrics_->opened.set(seen_opened_);
+  metrics_->restarts.set(stats_.restarts);
+}
 
 result<breaker_core::permit> breaker_core::admit(time_point now) {
   if (seen_ == breaker_state::gave_up)
     return make_error(breaker_errc::gave_up, stats_.last_failure);
   if (stats_.under_way >= options_.max_concurrent && circuit_.state(now) != breaker_state::open) {
     ++stats_.too_many;
+    publish();
     return make_error(breaker_errc::too_many_calls, "breaker " + options_.name + ": " +
                                                         std::to_string(stats_.under_way) +
                                                         " calls are under way already; try again later");
@@ -49,6 +70,7 @@ result<breaker_core::permit> breaker_core::admit(time_point now) {
   look(now);
   if (!p) {
     ++stats_.refused;
+    publish();
     auto wait = circuit_.retry_after(now);
     return with_retry_after(
         make_error(breaker_errc::circuit_open, "breaker " + options_.name + " is " + to_string(seen_) +
@@ -59,6 +81,7 @@ result<breaker_core::permit> breaker_core::admit(time_point now) {
   }
   ++stats_.calls;
   ++stats_.under_way;
+  publish();
   return *p;
 }
 
@@ -116,6 +139,7 @@ error breaker_core::worker_ended(const std::string& why, time_point now) {
 void breaker_core::give_up(const std::string& why) {
   seen_ = breaker_state::gave_up;
   stats_.last_failure = "breaker " + options_.name + " gave up: " + why;
+  publish();
   spdlog::critical("{}", stats_.last_failure);
 }
 
@@ -137,7 +161,7 @@ void breaker_core::count_failure(const std::string& message) {
 
 void breaker_core::look(time_point now) {
   if (seen_ == breaker_state::gave_up)
-    return;
+    return publish();
   auto state = circuit_.state(now);
   if (auto opened = circuit_.opened(); opened != seen_opened_) {
     spdlog::warn("breaker {} is open: {}", options_.name, stats_.last_failure);
@@ -147,6 +171,7 @@ void breaker_core::look(time_point now) {
   if (state != seen_)
     spdlog::info("breaker {} is {}", options_.name, to_string(state));
   seen_ = state;
+  publish();
 }
 
 } // namespace eventcore::internal

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/actors/internal/circuit.hpp>
+#include <eventcore/actors/internal/telemetry.hpp>
 
 namespace eventcore::internal {
 
@@ -11,7 +12,8 @@ public:
   using time_point = circuit::time_point;
   using permit = circuit::permit;
 
-  explicit breaker_core(breaker_options options);
+  /// It is to be seen in `list`, if there is one.
+  explicit breaker_core(breaker_options options, metrics_list<breaker_metrics>* list = nullptr);
   breaker_core(const breaker_core&) = delete;
   breaker_core& operator=(const breaker_core&) = delete;
 
@@ -38,12 +40,14 @@ private:
   void count_failure(const std::string& message);
   /// Logs changes of state that nobody saw yet.
   void look(time_point now);
+  void publish() noexcept;
 
   breaker_options options_;
   circuit circuit_;
   breaker_state seen_ = breaker_state::closed;
   std::uint64_t seen_opened_ = 0;
   breaker_stats stats_;
+  std::shared_ptr<breaker_metrics> metrics_;
 };
 
 /// With `wait`, rounded up to milliseconds, where `retry_after` finds it.

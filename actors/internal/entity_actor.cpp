@@ -1,5 +1,7 @@
 #include <eventcore/actors/internal/entity_actor.hpp>
 
+#include <eventcore/actors/log_scope.hpp>
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -25,6 +27,17 @@ bool lost_to_others(const error& e) {
 }
 
 } // namespace
+
+std::size_t row_of(const entity_type& type, const std::type_info& command) {
+  for (std::size_t row = 0; row != type.commands.size(); ++row)
+    if (type.commands[row].cpp_type == &command)
+      return row;
+  // A type has several type_info objects where several shared libraries define it.
+  for (std::size_t row = 0; row != type.commands.size(); ++row)
+    if (*type.commands[row].cpp_type == command)
+      return row;
+  return type.commands.size();
+}
 
 // -- log_limiter
 
@@ -181,6 +194,8 @@ void entity_actor::on_command(caf::mailbox_element& element) {
   auto record = std::make_unique<command_record>();
   record->content = element.move_content_to_message();
   record->to = reply_address{element};
+  if (env_->metrics)
+    record->arrived = std::chrono::steady_clock::now();
   if (stopping_)
     return refuse(*record, entity_errc::stopped,
                   "the node is stopping; send the command again when it is back");
@@ -252,18 +267,14 @@ entity_actor::basis entity_actor::decide(command_record& record) {
       clock().now() > view->context->deadline)
     return no(entity_errc::deadline_exceeded,
               "the deadline had passed when the command's turn came at " + stream_.str());
-  const auto* command = view->type ? find_command(*view->type) : nullptr;
-  if (!command)
+  const auto row = view->type ? row_of(env_->type, *view->type) : env_->type.commands.size();
+  if (row == env_->type.commands.size())
     return no(entity_errc::unknown_command, "the decider of category " + std::string{env_->type.category} +
                                                 " has no decide() for " + describe(record.content));
-  const auto* context = view->context;
-  if (!context || context->now == timestamp{}) {
-    static const command_context none;
-    static thread_local command_context own; // keeps its memory
-    own = context ? *context : none;
-    own.now = env_->now();
-    context = &own;
-  }
+  record.row = static_cast<std::uint32_t>(row);
+  const auto* command = &env_->type.commands[row];
+  static thread_local command_context changed; // keeps its memory
+  const auto* context = &complete(record, row, view->context, changed);
   std::uint64_t fingerprint = 0;
   if (!context->idempotency_key.empty()) {
     if (auto wrong = check_idempotency_key(context->idempotency_key)) {
@@ -287,6 +298,7 @@ entity_actor::basis entity_actor::decide(command_record& record) {
     return evolving ? basis::broken_state : basis::state;
   };
   decision decided;
+  log_scope scope{stream_.str(), 0, context->metadata.traceparent};
   try {
     decided = command->decide(state_->get(), *static_cast<const google::protobuf::Message*>(view->command),
                               *context, evolving);
@@ -296,6 +308,8 @@ entity_actor::basis entity_actor::decide(command_record& record) {
     return thrown("something that is no std::exception");
   }
   stream_append append{stream_, expected_version::exact(state_->version), std::move(decided.events)};
+  if (record.span)
+    record.span->events = append.events.size();
   if (fingerprint != 0) {
     append.answer = {
         context->idempotency_key,
@@ -328,15 +342,28 @@ bool entity_actor::is_repeat(command_record& record, const entity_type::command&
   return true;
 }
 
-const entity_type::command* entity_actor::find_command(const std::type_info& type) const {
-  for (const auto& candidate : env_->type.commands)
-    if (candidate.cpp_type == &type)
-      return &candidate;
-  // A type has several type_info objects where several shared libraries define it.
-  for (const auto& candidate : env_->type.commands)
-    if (*candidate.cpp_type == type)
-      return &candidate;
-  return nullptr;
+const command_context& entity_actor::complete(command_record& record, std::size_t row,
+                                              const command_context* context,
+                                              command_context& changed) const {
+  static const command_context none;
+  const auto& given = context ? *context : none;
+  bool is_no_trace = false;
+  if (env_->traces()) {
+    if (!std::exchange(record.looked_for_trace, true))
+      record.span = env_->telemetry->begin(given.metadata, env_->begins_trace[row]);
+    is_no_trace = !record.span && !given.metadata.traceparent.empty() &&
+                  !trace_context::parse(given.metadata.traceparent);
+  }
+  if (given.now != timestamp{} && !record.span && !is_no_trace)
+    return given;
+  changed = given;
+  if (given.now == timestamp{})
+    changed.now = env_->now();
+  if (record.span)
+    changed.metadata.traceparent = record.span->context.str();
+  else if (is_no_trace)
+    changed.metadata.traceparent.clear();
+  return changed;
 }
 
 void entity_actor::submit(command_record& record, stream_append append, std::vector<timer_change> timers,
@@ -365,6 +392,8 @@ void entity_actor::submit(command_record& record, stream_append append, std::vec
 // -- answers
 
 void entity_actor::answer(command_record& record) {
+  if (env_->metrics || record.span)
+    observe(record);
   if (record.to.is_request()) {
     auto message = record.failure ? caf::make_message(to_caf_error(*record.failure))
                    : record.reply ? make_reply_message(std::move(record.reply))
@@ -375,6 +404,20 @@ void entity_actor::answer(command_record& record) {
   }
   leave_wanted_ = leave_wanted_ || record.stop;
   backlog.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void entity_actor::observe(const command_record& record) const {
+  std::size_t row = record.row;
+  if (record.row == command_record::no_row) {
+    const auto view = view_command(record.content); // it was refused undecided
+    row = view && view->type ? row_of(env_->type, *view->type) : env_->type.commands.size();
+  }
+  if (env_->metrics)
+    env_->metrics->commands[row].count(std::chrono::steady_clock::now() - record.arrived,
+                                       record.failure.get());
+  if (record.span)
+    env_->telemetry->end(*record.span, env_->type.commands[row].prototype->GetTypeName(), stream_.str(),
+                         record.failure.get());
 }
 
 void entity_actor::refuse(command_record& record, entity_errc code, std::string message) {

@@ -4,6 +4,7 @@
 #include <eventcore/actors/host.hpp>
 #include <eventcore/actors/internal/caf_compat.hpp>
 #include <eventcore/actors/internal/fold_state.hpp>
+#include <eventcore/actors/internal/telemetry.hpp>
 #include <eventcore/persistence/journal.hpp>
 
 #include <atomic>
@@ -95,6 +96,12 @@ struct entity_env {
   mutable std::atomic<std::uint64_t> snapshots_saved{0};
   mutable std::atomic<std::uint64_t> snapshots_too_large{0};
   mutable std::atomic<std::uint64_t> snapshots_passed_over{0};
+  std::shared_ptr<const internal::telemetry> telemetry{}; ///< null: nobody looks
+  std::shared_ptr<host_metrics>
+      metrics{};                    ///< null: nothing is counted; else a row for each of the type's commands
+  std::vector<bool> begins_trace{}; ///< by row: a command that nothing caused begins one
+
+  bool traces() const noexcept { return telemetry && telemetry->traces(); }
 };
 
 /// Hands `state` to the journal as a snapshot, or counts and logs why not.
@@ -106,8 +113,13 @@ std::optional<error> find_moved(journal_reader& journal, const std::vector<curso
 /// Logs a failure that no caller hears of: a rejection at level debug, all else as a warning.
 void log_unheard(const entity_env& env, std::string_view id, const error& e);
 
+/// The row of a command's type in its decider's table; the one behind the last if the decider does not take it.
+std::size_t row_of(const entity_type& type, const std::type_info& command);
+
 /// One command from its arrival until its answer.
 struct command_record {
+  static constexpr auto no_row = std::numeric_limits<std::uint32_t>::max();
+
   caf::message content;
   reply_address to;
   /// The answer, held until what it saw is durable: `failure`, else `reply`, else nothing but success.
@@ -120,6 +132,10 @@ struct command_record {
   std::uint32_t conflicts = 0;
   bool stop = false;
   bool moves_cursors = false;
+  bool looked_for_trace = false;
+  std::uint32_t row = no_row;                      ///< of its type, once it was decided
+  std::chrono::steady_clock::time_point arrived{}; ///< if commands are counted
+  std::unique_ptr<open_span> span;                 ///< if it is traced
   std::unique_ptr<command_record> next;
 
   void forget_decision() noexcept {
@@ -127,6 +143,8 @@ struct command_record {
     failure.reset();
     ticket = 0;
     stop = false;
+    if (span)
+      span->events = 0;
   }
 };
 
@@ -255,7 +273,9 @@ private:
   basis decide(command_record& record);
   /// Whether the state, with no commit in flight, is that of the stream's end: no other writer was there.
   bool is_up_to_date();
-  const entity_type::command* find_command(const std::type_info& type) const;
+  /// The context that the command is decided with: its own one, or `changed` with what it lacks.
+  const command_context& complete(command_record& record, std::size_t row, const command_context* context,
+                                  command_context& changed) const;
   void submit(command_record& record, stream_append append, std::vector<timer_change> timers,
               const command_context& context, writer_credit credit);
   /// Whether the command is a repeat; then it has the answer of the first one. `fingerprint` is set if it has a key.
@@ -264,6 +284,7 @@ private:
 
   // -- answers
   void answer(command_record& record);
+  void observe(const command_record& record) const;
   void refuse(command_record& record, entity_errc code, std::string message);
   void refuse_all(record_queue& records, entity_errc code, const std::string& message);
 

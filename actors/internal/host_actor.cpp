@@ -1,5 +1,7 @@
 #include <eventcore/actors/internal/host_actor.hpp>
 
+#include <eventcore/actors/internal/saga.pb.h>
+
 #include <spdlog/spdlog.h>
 
 namespace eventcore::internal {
@@ -10,12 +12,28 @@ namespace {
 constexpr int sweeps_per_idle_time = 4;
 
 std::shared_ptr<entity_env> make_env(const entity_type& type, journal& journal, const host_options& options,
-                                     std::function<timestamp()> now) {
+                                     std::function<timestamp()> now,
+                                     const std::shared_ptr<telemetry>& seen_by) {
   if (!now)
     now = [] { return std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()); };
   auto env = std::make_shared<entity_env>(type, journal, options, std::move(now));
   env->options.recovery_chunk = std::max<std::size_t>(options.recovery_chunk, 1);
   env->options.max_recoveries = std::max<std::size_t>(options.max_recoveries, 1);
+  env->telemetry = seen_by;
+  for (auto& command : type.commands) {
+    const auto* of = command.prototype->GetDescriptor();
+    // What a saga tells itself belongs to the trace that its start is in, if any.
+    env->begins_trace.push_back(of->file() != StartSaga::descriptor()->file() ||
+                                of == StartSaga::descriptor());
+  }
+  if (seen_by && seen_by->counts()) {
+    env->metrics = std::make_shared<host_metrics>();
+    env->metrics->category = type.category;
+    for (auto& command : type.commands)
+      env->metrics->commands.add(command.prototype->GetTypeName());
+    env->metrics->commands.add("unknown");
+    seen_by->hosts.add(env->metrics);
+  }
   return env;
 }
 
@@ -24,7 +42,7 @@ std::shared_ptr<entity_env> make_env(const entity_type& type, journal& journal, 
 host_actor::host_actor(caf::actor_config& config, const entity_type& type, eventcore::journal& journal,
                        const host_options& options, std::function<timestamp()> now)
     : caf::event_based_actor{config}
-    , env_{make_env(type, journal, options, std::move(now))} {}
+    , env_{make_env(type, journal, options, std::move(now), telemetry_of(home_system()))} {}
 
 caf::behavior host_actor::make_behavior() {
   env_->host = caf::actor_cast<caf::actor>(this);
@@ -125,6 +143,11 @@ std::optional<error> host_actor::pass_on(entries::iterator e, caf::mailbox_eleme
 
 void host_actor::refuse(caf::mailbox_element& element, const error& why) {
   auto command = view_command(element.content());
+  if (env_->metrics) {
+    const auto row =
+        command && command->type ? row_of(env_->type, *command->type) : env_->type.commands.size();
+    env_->metrics->commands[row].count({}, &why);
+  }
   reply_address to{element};
   if (to.is_request())
     to.deliver(ctrl(), caf::make_message(to_caf_error(why)), context());
@@ -165,6 +188,16 @@ void host_actor::start_actor(entry& e, stream_id stream) {
     permit_queue_.push_back(e.id);
   }
   ++activations_;
+  publish();
+}
+
+void host_actor::publish() const {
+  if (auto* m = env_->metrics.get()) {
+    m->resident.set(active_.size() + leaving_.size());
+    m->recovering.set(permits_held_ + permits_wanted_);
+    m->activations.set(activations_);
+    m->passivations.set(passivations_);
+  }
 }
 
 void host_actor::ask_to_leave(entries::iterator e) {
@@ -224,6 +257,8 @@ void host_actor::on_report(const entity_report& report) {
     on_gone(e);
     break;
   }
+  if (env_)
+    publish();
 }
 
 void host_actor::on_gone(entries::iterator e) {

@@ -113,6 +113,7 @@ private:
   void pass_on_kept(entry& e);
   void begin_stop(stop_order how);
   void quit_if_stopped();
+  void publish() const;
 
   std::shared_ptr<entity_env> env_;
   entries active_;  ///< the one used last in front

@@ -1,5 +1,7 @@
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
 
+#include <eventcore/actors/log_scope.hpp>
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -140,6 +142,7 @@ struct multi_stream_actor::task final : command_streams {
   std::vector<std::pair<caf::actor, std::string>> held;  ///< hosts and ids
   std::unique_ptr<google::protobuf::Message> reply;
   std::unique_ptr<error> failure;
+  std::unique_ptr<open_span> span; ///< if it is traced
 };
 
 multi_stream_actor::multi_stream_actor(caf::actor_config& config, const multi_stream_type& type,
@@ -155,6 +158,16 @@ multi_stream_actor::multi_stream_actor(caf::actor_config& config, const multi_st
                : [] { return std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()); }}
     , random_{std::random_device{}()} {
   options_.read_chunk = std::max<std::size_t>(options_.read_chunk, 1);
+  const auto seen_by = telemetry_of(home_system());
+  telemetry_ = seen_by;
+  if (!seen_by || !seen_by->counts())
+    return;
+  metrics_ = std::make_shared<multi_stream_metrics>();
+  metrics_->name = type.name;
+  for (auto& command : type.commands)
+    metrics_->commands.add(command.prototype->GetTypeName());
+  metrics_->commands.add("unknown");
+  seen_by->multi_stream.add(metrics_);
 }
 
 multi_stream_actor::~multi_stream_actor() = default;
@@ -247,6 +260,13 @@ void multi_stream_actor::on_command(caf::mailbox_element& element) {
       t.context = *view->context;
     if (t.context.now == timestamp{})
       t.context.now = now_();
+    if (telemetry_ && telemetry_->traces()) {
+      auto& traceparent = t.context.metadata.traceparent;
+      if ((t.span = telemetry_->begin(t.context.metadata, true)))
+        traceparent = t.span->context.str();
+      else if (!trace_context::parse(traceparent))
+        traceparent.clear();
+    }
     if (auto wrong = check_idempotency_key(t.context.idempotency_key))
       fail(t, std::move(*wrong));
     else
@@ -470,6 +490,8 @@ void multi_stream_actor::decide(task& t) {
                                                                   : entity_errc::not_persisted,
                 credit.error().message());
   multi_stream_decision decided;
+  log_scope scope{t.uses.empty() ? std::string_view{} : std::string_view{t.uses.front().at->stream.str()}, 0,
+                  t.context.metadata.traceparent};
   if (!guarded(t, [&] { decided = t.type->decide(*t.command, t, t.context); }))
     return;
   commit c;
@@ -550,6 +572,11 @@ bool multi_stream_actor::prepare(task& t, multi_stream_decision decided, commit&
     }
     next_of(first).remember(options_.answers, append.answer.key, append.answer.content, t.context.now);
   }
+  if (t.span) {
+    t.span->events = 0;
+    for (auto& u : t.uses)
+      t.span->events += u.events;
+  }
   t.reply = std::move(decided.reply);
   c.cursors = t.context.cursors;
   c.metadata = t.context.metadata;
@@ -573,7 +600,22 @@ void multi_stream_actor::fail(task& t, error why) {
   answer(t);
 }
 
+void multi_stream_actor::observe(const task& t) {
+  if (metrics_) {
+    const auto row =
+        t.type ? static_cast<std::size_t>(t.type - type_.commands.data()) : type_.commands.size();
+    metrics_->commands[row].count(clock().now() - t.arrived, t.failure.get());
+    metrics_->under_way.set(tasks_.size() - 1);
+    metrics_->conflicts.set(stats_.conflicts);
+    metrics_->retries.set(stats_.retries);
+    metrics_->holds.set(stats_.holds);
+  }
+  if (t.span)
+    telemetry_->end(*t.span, t.type->prototype->GetTypeName(), {}, t.failure.get());
+}
+
 void multi_stream_actor::answer(task& t) {
+  observe(t);
   if (t.to.is_request())
     t.to.deliver(ctrl(),
                  t.failure ? caf::make_message(to_caf_error(*t.failure))

@@ -133,6 +133,7 @@ private:
   void fail(task& t, error why);
   void fail(task& t, entity_errc code, std::string why);
   void answer(task& t);
+  void observe(const task& t);
 
   // -- commits
   void on_outcomes();
@@ -168,6 +169,8 @@ private:
   };
   std::vector<decided_commit> decided_; ///< submitted together, so that a transaction takes many
   multi_stream_stats stats_;
+  std::shared_ptr<const telemetry> telemetry_;
+  std::shared_ptr<multi_stream_metrics> metrics_;
   log_limiter warnings_;
   bool stopping_ = false;
   std::vector<reply_address> stop_requests_;

@@ -49,6 +49,11 @@ saga_actor::saga_actor(caf::actor_config& config, const saga_type& type, eventco
     , timers_{std::move(timers)}
     , options_{options} {
   options_.max_waking = std::max<std::size_t>(options_.max_waking, 1);
+  if (const auto seen_by = telemetry_of(home_system()); seen_by && seen_by->counts()) {
+    metrics_ = std::make_shared<saga_metrics>();
+    metrics_->category = type.category;
+    seen_by->sagas.add(metrics_);
+  }
 }
 
 caf::behavior saga_actor::make_behavior() {
@@ -216,8 +221,11 @@ void saga_actor::wake_unfinished() {
     }
     all_found_ = found->empty();
     for (auto& id : *found)
-      if (known_.insert(id).second)
+      if (known_.insert(id).second) {
+        if (metrics_)
+          not_counted_.insert(id);
         to_wake_.push_back(std::move(id));
+      }
   }
   if (all_found_)
     known_.clear();
@@ -338,14 +346,34 @@ void saga_actor::on_orders(pending& p, SagaOrders& orders) {
                     type_.category, p.id);
     }
   }
+  if (metrics_)
+    count(p.id, orders);
   for (auto& order : *orders.mutable_requests())
-    send_request(p.id, order);
+    send_request(p.id, order, orders.traceparent());
   if (!all_found_ && orders.changed())
     known_.insert(p.id);
   if (p.to.is_request())
     p.to.deliver(ctrl(), caf::make_message(phase), context());
   if (is_final(orders.phase()) || phase == saga_phase::stuck)
     tell_waiting(p.id, phase);
+}
+
+/// Each unfinished saga is counted in one phase, from when it is seen for the first time.
+void saga_actor::count(const std::string& id, const SagaOrders& orders) {
+  const auto at = [this](SagaProgress::Phase phase) -> gauge* {
+    return phase == SagaProgress::NOT_STARTED || is_final(phase)
+               ? nullptr
+               : &metrics_->by_phase[static_cast<std::size_t>(phase)];
+  };
+  const bool is_new = not_counted_.erase(id) > 0 || (!all_found_ && !known_.contains(id));
+  if (auto* before = at(orders.before()); before && !is_new)
+    before->subtract(1);
+  if (auto* now = at(orders.phase()))
+    now->add(1);
+  metrics_->started.set(stats_.started);
+  metrics_->completed.set(stats_.completed);
+  metrics_->compensated.set(stats_.compensated);
+  metrics_->requests.set(stats_.requests + static_cast<std::uint64_t>(orders.requests_size()));
 }
 
 void saga_actor::tell_waiting(const std::string& id, saga_phase phase) {
@@ -360,15 +388,15 @@ void saga_actor::look_later() {
     delayed_send(this, look_every, look_at_waiting{});
 }
 
-void saga_actor::send_request(const std::string& id, SagaOrders::Order& order) {
+void saga_actor::send_request(const std::string& id, SagaOrders::Order& order,
+                              const std::string& traceparent) {
   if (stopping_)
     return; // it is recorded, and sent when the sagas are started again
   const auto* step = step_of(order.step());
   const auto* prototype = !step ? nullptr : order.undo() ? step->undo_command : step->command;
   auto& recorded = *order.mutable_request();
-  auto nothing_happened = [&](const std::string& why) {
-    answered(id, order.step(), order.undo(), order.attempt(), SagaAnswered::NOTHING_HAPPENED, why);
-  };
+  pending p{purpose::participant, id, order.step(), order.undo(), order.attempt(), {}, {}, traceparent};
+  auto nothing_happened = [&](const std::string& why) { answered(p, SagaAnswered::NOTHING_HAPPENED, why); };
   if (!prototype || prototype->GetTypeName() != recorded.type())
     return nothing_happened("the saga's definition does not know the recorded request " + recorded.type());
   std::unique_ptr<google::protobuf::Message> command{prototype->New()};
@@ -379,15 +407,16 @@ void saga_actor::send_request(const std::string& id, SagaOrders::Order& order) {
     return nothing_happened("there is no participant " + recorded.target());
   ++stats_.requests;
   command_context context;
-  context.idempotency_key = std::move(*order.mutable_key());
   context.metadata.correlation_id = std::string{type_.category} + '-' + id;
+  context.metadata.causation_id = order.key();
+  context.idempotency_key = std::move(*order.mutable_key());
+  context.metadata.traceparent = traceparent;
   context.deadline = clock().now() + step->limit;
-  const auto until = context.deadline + patience;
+  const auto until = p.until = context.deadline + patience;
   auto message = recorded.id().empty() ? make_command_message(std::move(context), std::move(command))
                                        : make_command_message(std::move(*recorded.mutable_id()),
                                                               std::move(context), std::move(command));
-  ask(target, std::move(message),
-      {purpose::participant, id, std::move(*order.mutable_step()), order.undo(), order.attempt(), {}, until});
+  ask(target, std::move(message), std::move(p));
   forget_at(until);
 }
 
@@ -405,7 +434,7 @@ void saga_actor::on_participant(pending& p, caf::message content) {
       spdlog::error("classify() of step {} of {} threw what is no std::exception; the step is in doubt",
                     p.step, type_.category);
     }
-    return answered(p.id, p.step, p.undo, p.attempt,
+    return answered(p,
                     outcome == step_outcome::refused            ? SagaAnswered::REFUSED
                     : outcome == step_outcome::nothing_happened ? SagaAnswered::NOTHING_HAPPENED
                                                                 : SagaAnswered::IN_DOUBT,
@@ -414,33 +443,35 @@ void saga_actor::on_participant(pending& p, caf::message content) {
   if (step->confirmed_later && !p.undo)
     return;
   auto command = std::make_unique<SagaAnswered>();
-  command->set_step(p.step);
-  command->set_undo(p.undo);
-  command->set_attempt(p.attempt);
   if (auto reply = p.undo ? nullptr : take_reply(content)) {
     command->set_reply_type(reply->GetTypeName());
     reply->SerializePartialToString(command->mutable_reply());
   } else if (!p.undo && step->reply && !content.empty()) {
     const auto* type = content.type(0).second; // null for CAF's own types
     if (content.size() != 1 || !type || *type != typeid(*step->reply))
-      return answered(p.id, p.step, p.undo, p.attempt, SagaAnswered::IN_DOUBT,
+      return answered(p, SagaAnswered::IN_DOUBT,
                       "the answer is no " + step->reply->GetTypeName() + " but " + describe(content));
     command->set_reply_type(step->reply->GetTypeName());
     static_cast<const google::protobuf::Message*>(content.get(0))
         ->SerializePartialToString(command->mutable_reply());
   }
-  ask_saga({purpose::answered, p.id, {}}, std::move(command));
+  tell_answer(p, std::move(command));
 }
 
-void saga_actor::answered(const std::string& id, const std::string& step, bool undo, std::uint32_t attempt,
-                          SagaAnswered::Outcome outcome, const std::string& why) {
+void saga_actor::answered(pending& p, SagaAnswered::Outcome outcome, const std::string& why) {
   auto command = std::make_unique<SagaAnswered>();
-  command->set_step(step);
-  command->set_undo(undo);
-  command->set_attempt(attempt);
   command->set_outcome(outcome);
   command->set_why(why);
-  ask_saga({purpose::answered, id, {}}, std::move(command));
+  tell_answer(p, std::move(command));
+}
+
+void saga_actor::tell_answer(pending& p, std::unique_ptr<SagaAnswered> command) {
+  command->set_step(p.step);
+  command->set_undo(p.undo);
+  command->set_attempt(p.attempt);
+  command_context context;
+  context.metadata.traceparent = p.traceparent;
+  ask_saga({purpose::answered, p.id, {}}, std::move(command), std::move(context));
 }
 
 // -- the end

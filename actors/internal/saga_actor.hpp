@@ -88,6 +88,7 @@ private:
     reply_address to{};
     /// Of a participant's request: when its answer is no longer waited for. Of `await`: when nobody waits any more.
     steady until = steady::max();
+    std::string traceparent{}; ///< of a participant's request
   };
   struct waiting {
     reply_address to;
@@ -104,10 +105,11 @@ private:
   void look_later();
   void on_phase(pending& p, SagaProgress::Phase phase);
   void on_orders(pending& p, SagaOrders& orders);
-  void send_request(const std::string& id, SagaOrders::Order& order);
+  void send_request(const std::string& id, SagaOrders::Order& order, const std::string& traceparent);
   void on_participant(pending& p, caf::message content);
-  void answered(const std::string& id, const std::string& step, bool undo, std::uint32_t attempt,
-                SagaAnswered::Outcome outcome, const std::string& why);
+  void answered(pending& p, SagaAnswered::Outcome outcome, const std::string& why);
+  void tell_answer(pending& p, std::unique_ptr<SagaAnswered> command);
+  void count(const std::string& id, const SagaOrders& orders);
   void wake_unfinished();
   void resume_later(std::string id);
   void forget_at(steady until);
@@ -137,6 +139,8 @@ private:
   std::chrono::seconds pause_{1};
   std::size_t starting_ = 0;
   saga_stats stats_;
+  std::shared_ptr<saga_metrics> metrics_;       ///< null: nothing is counted
+  std::unordered_set<std::string> not_counted_; ///< found, and their phase is not known yet
   log_limiter warnings_;
   bool looking_ = false; ///< `look_at_waiting` is on its way
   bool stopping_ = false;

@@ -19,7 +19,7 @@ step_outcome outcome_of(const error& why) {
       return step_outcome::refused;
   for (auto e : {entity_errc::overloaded, entity_errc::deadline_exceeded, entity_errc::decider_failed,
                  entity_errc::recovery_failed, entity_errc::not_persisted, entity_errc::conflict,
-                 entity_errc::stopped})
+                 entity_errc::stopped, entity_errc::unreachable})
     if (code == e)
       return step_outcome::nothing_happened;
   for (auto e : {breaker_errc::circuit_open, breaker_errc::too_many_calls, breaker_errc::gave_up})
@@ -127,6 +127,7 @@ void saga_fold::evolve(state& s, const SagaStarted& e) {
   s.set_id(e.id());
   s.set_input_type(e.input_type());
   s.set_input(e.input());
+  s.set_traceparent(e.traceparent());
   for (auto& name : e.steps())
     s.add_steps()->set_name(name);
 }
@@ -297,7 +298,10 @@ public:
       : type_{type}
       , saga_{saga}
       , now_{context.now}
-      , evolving_{evolving} {}
+      , traceparent_{context.metadata.traceparent}
+      , evolving_{evolving} {
+    orders_->set_before(saga.phase());
+  }
 
   void on(const StartSaga& c);
   void on(const SagaAnswered& c);
@@ -308,6 +312,7 @@ public:
   decision finish() && {
     orders_->set_phase(saga_.phase());
     orders_->set_changed(!decided_.events.empty());
+    orders_->set_traceparent(saga_.traceparent());
     decided_.stop = is_final(saga_.phase());
     if (!decided_.rejected)
       decided_.reply = std::move(orders_);
@@ -343,6 +348,7 @@ private:
   const saga_type& type_;
   SagaProgress& saga_;
   timestamp now_;
+  const std::string& traceparent_;
   bool& evolving_;
   decision decided_;
   std::unique_ptr<SagaOrders> orders_ = std::make_unique<SagaOrders>();
@@ -358,6 +364,7 @@ void saga_decider::on(const StartSaga& c) {
   e.set_id(c.id());
   e.set_input_type(c.input_type());
   e.set_input(c.input());
+  e.set_traceparent(traceparent_);
   for (auto& step : type_.steps)
     e.add_steps(step.name);
   emit(e);

@@ -52,6 +52,12 @@ subscription_actor::subscription_actor(caf::actor_config& config, eventcore::jou
   stats_.name = options_.name;
   // Here, not when it runs first: the node may end before that.
   name_.set_actor(caf::actor_cast<caf::actor>(ctrl()));
+  if (const auto seen_by = telemetry_of(home_system()); seen_by && seen_by->counts()) {
+    metrics_ = std::make_shared<subscription_metrics>();
+    metrics_->name = options_.name;
+    metrics_->position.set(completed_);
+    seen_by->subscriptions.add(metrics_);
+  }
 }
 
 subscription_actor::~subscription_actor() = default;
@@ -87,6 +93,7 @@ caf::behavior subscription_actor::make_behavior() {
       [this](feed_more) {
         at_end_ = false;
         pump();
+        publish();
       },
       [this](worker_report& report) { on_report(report); },
       [this](const worker_gone& gone) { on_gone(gone); },
@@ -311,6 +318,8 @@ void subscription_actor::advance(lane& l, std::size_t events) {
   l.failure.reset();
   auto& s = l.shares.front();
   s.attempt = 1;
+  if (metrics_)
+    metrics_->count(s.events.subspan(s.done, events));
   s.done += events;
   if (s.done < s.events.size())
     return;
@@ -333,7 +342,22 @@ void subscription_actor::went_on() {
   for (auto& l : lanes_)
     work(l);
   pump();
+  publish();
   leave_if_done();
+}
+
+void subscription_actor::publish() const {
+  if (!metrics_)
+    return;
+  const auto now = stats();
+  metrics_->state.store(now.state, std::memory_order_relaxed);
+  metrics_->stalled.store(now.stalled, std::memory_order_relaxed);
+  metrics_->position.set(now.position);
+  metrics_->passed_over.set(now.passed_over);
+  metrics_->retries.set(now.retries);
+  metrics_->skipped.set(now.skipped);
+  metrics_->parked.set(now.parked);
+  metrics_->restarts.set(now.restarts);
 }
 
 // -- failures
@@ -388,6 +412,7 @@ void subscription_actor::pause(lane& l, std::chrono::milliseconds time) {
 void subscription_actor::stand_still(error why) {
   spdlog::error("subscription {} stops: {}", options_.name, why.message());
   stood_still_ = std::move(why);
+  publish();
 }
 
 void subscription_actor::failed(trouble& with, const error& why) {
@@ -413,6 +438,7 @@ void subscription_actor::tick() {
   for (auto& l : lanes_)
     look_out(l, now);
   answer_waiting();
+  publish();
   if (may_commit())
     move_cursor();
   const bool behind = options_.keep_cursor && handled_through() > cursor_;

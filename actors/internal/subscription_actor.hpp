@@ -3,6 +3,7 @@
 #include <eventcore/actors/internal/handler_worker.hpp>
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
 #include <eventcore/actors/internal/subscription_names.hpp>
+#include <eventcore/actors/internal/telemetry.hpp>
 #include <eventcore/actors/subscriber.hpp>
 #include <eventcore/persistence/log_feed.hpp>
 
@@ -186,6 +187,7 @@ private:
   void look_out(lane& l, steady now);
   void answer_waiting();
   subscription_stats stats() const;
+  void publish() const;
   void begin_stop(bool at_once);
   void leave_if_done();
 
@@ -222,6 +224,7 @@ private:
   bool stopping_ = false;
 
   subscription_stats stats_;
+  std::shared_ptr<subscription_metrics> metrics_; ///< null: nothing is counted
   std::multimap<log_position, reply_address> waiting_;
   std::vector<reply_address> stop_requests_;
   log_limiter warnings_;

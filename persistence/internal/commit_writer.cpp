@@ -18,6 +18,19 @@ constexpr std::size_t max_name_size = 255;
 constexpr std::size_t max_type_name_size = 400;
 constexpr std::size_t kept_batch_bytes = 32u << 20;
 
+const std::vector<double> sync_bounds{0.000'1, 0.000'25, 0.000'5, 0.001, 0.002'5, 0.005, 0.01, 0.025,
+                                      0.05,    0.1,      0.25,    0.5,   1,       2.5,   5,    10};
+const std::vector<double> batch_bounds{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1'024, 2'048, 4'096, 8'192};
+
+distribution distribution_by(const std::vector<double>& bounds) {
+  return {bounds, std::vector<std::uint64_t>(bounds.size() + 1), 0};
+}
+
+void count(distribution& d, double value) {
+  ++d.counts[static_cast<std::size_t>(std::ranges::lower_bound(d.bounds, value) - d.bounds.begin())];
+  d.sum += value;
+}
+
 std::int64_t system_microseconds() {
   using namespace std::chrono;
   return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
@@ -68,6 +81,10 @@ commit_writer::commit_writer(store& backend, const journal_options& options, eve
     , tail_{options.tail_bytes}
     , heads_{options.cached_heads} {
   ids_.observe(last_id);
+  stats_.max_pending_commits = options_.max_pending_commits;
+  stats_.max_pending_bytes = options_.max_pending_bytes;
+  stats_.sync_seconds = distribution_by(sync_bounds);
+  stats_.batch = distribution_by(batch_bounds);
   if (options_.writer == writer_mode::thread)
     thread_ = std::thread{[this] { run(); }};
 }
@@ -88,13 +105,17 @@ result<writer_credit> commit_writer::reserve(std::size_t bytes) {
   auto waiting = pending_commits_.fetch_add(1);
   auto waiting_bytes = pending_bytes_.fetch_add(bytes);
   writer_credit credit{*this, bytes};
+  auto overloaded = [this](std::string why) {
+    overloaded_.fetch_add(1, std::memory_order_relaxed);
+    last_overload_.store(clock::now().time_since_epoch().count(), std::memory_order_relaxed);
+    return make_error(journal_errc::overloaded, std::move(why));
+  };
   if (waiting >= options_.max_pending_commits)
-    return make_error(journal_errc::overloaded, "the journal's writer has " + std::to_string(waiting) +
-                                                    " commits waiting, which is its bound; try again later");
+    return overloaded("the journal's writer has " + std::to_string(waiting) +
+                      " commits waiting, which is its bound; try again later");
   if (waiting > 0 && waiting_bytes + bytes > options_.max_pending_bytes)
-    return make_error(journal_errc::overloaded,
-                      "the journal's writer has " + std::to_string(waiting_bytes) + " bytes waiting of " +
-                          std::to_string(options_.max_pending_bytes) + " allowed; try again later");
+    return overloaded("the journal's writer has " + std::to_string(waiting_bytes) + " bytes waiting of " +
+                      std::to_string(options_.max_pending_bytes) + " allowed; try again later");
   return credit;
 }
 
@@ -266,8 +287,11 @@ void commit_writer::enqueue(job j, commit&& content, std::string_view bodies,
 journal_stats commit_writer::stats() const {
   std::lock_guard lock{mutex_};
   auto copy = stats_;
+  copy.events_by_type.assign(events_by_type_.begin(), events_by_type_.end());
   copy.pending_commits = pending_commits_;
   copy.pending_bytes = pending_bytes_;
+  copy.overloaded = overloaded_;
+  copy.last_overload = clock::time_point{clock::duration{last_overload_.load()}};
   return copy;
 }
 
@@ -385,7 +409,9 @@ commit_writer::job_iterator commit_writer::apply_group(const batch& work, job_it
     events += writes;
     bytes += i->bytes;
     i->outcome.emplace(begun ? decide_fate(work, *i, at) : begun.error());
-    if (!*i->outcome && i->epoch)
+    if (*i->outcome)
+      ++open_commits_;
+    else if (i->epoch)
       i->epoch->close();
     at.pass(*i++);
     if (broken_) {
@@ -407,6 +433,7 @@ result<void> commit_writer::open_transaction() {
     return begun;
   open_ = true;
   opened_at_ = clock::now();
+  open_commits_ = 0;
   open_events_ = 0;
   open_bytes_ = 0;
   head_before_ = store_.head();
@@ -450,11 +477,14 @@ result<committed> commit_writer::apply(const batch& work, const job& j, place at
   auto version = versions_.begin();
   for (auto& item : std::span{work.streams}.subspan(at.stream, j.streams)) {
     for (auto& event : std::span{work.events}.subspan(at.event, item.events)) {
-      if (auto kept = remember_type(event.type); !kept)
-        return broken(kept.error());
+      auto type = remember_type(event.type);
+      if (!type)
+        return broken(type.error());
       auto body = std::string_view{work.bodies}.substr(at.body, event.body_size);
       if (auto put = store_.append(item.stream, ++**version, body); !put)
         return broken(put.error());
+      if ((*type)->open++ == 0)
+        open_types_.push_back(*type);
       at.body += event.body_size;
       where.last = store_.head();
       tail_.add(body, **version, where.last);
@@ -490,21 +520,29 @@ result<stream_version*> commit_writer::version_of(const stream_id& stream) {
   return heads_.put(stream.str(), *found);
 }
 
-result<void> commit_writer::remember_type(const google::protobuf::Descriptor* type) {
-  if (stored_types_.contains(type))
-    return {};
-  auto put = store_.put_event_type({type->full_name(), store_.head() + 1, describe_type(*type)});
-  if (put)
-    stored_types_.insert(type);
-  return put;
+result<commit_writer::event_type*> commit_writer::remember_type(const google::protobuf::Descriptor* type) {
+  auto [known, is_new] = types_.try_emplace(type);
+  auto& entry = known->second;
+  if (is_new) {
+    std::lock_guard lock{mutex_};
+    entry.written = &events_by_type_[type->full_name()];
+  }
+  if (!entry.stored) {
+    if (auto put = store_.put_event_type({type->full_name(), store_.head() + 1, describe_type(*type)}); !put)
+      return put.error();
+    entry.stored = true;
+  }
+  return &entry;
 }
 
 std::optional<error> commit_writer::end_transaction() {
   if (!open_)
     return std::nullopt;
+  const auto begin = clock::now();
   auto committed = store_.commit();
+  sync_time_ = clock::now() - begin;
   const auto earliest_set = earliest_set_;
-  transaction_over();
+  transaction_over(committed.has_value());
   if (!committed) {
     tail_.discard();
     forget();
@@ -524,11 +562,11 @@ std::optional<error> commit_writer::end_transaction() {
 void commit_writer::abort_transaction() {
   store_.abort();
   tail_.discard();
-  transaction_over();
+  transaction_over(false);
   forget();
 }
 
-void commit_writer::transaction_over() {
+void commit_writer::transaction_over(bool written) {
   open_ = false;
   broken_.reset();
   earliest_set_.reset();
@@ -540,13 +578,24 @@ void commit_writer::transaction_over() {
     unsettled_streams_.clear();
     ++transactions_ended_;
     ++stats_.transactions;
+    if (written) {
+      stats_.last_success = clock::now();
+      count(stats_.sync_seconds, sync_time_.count());
+      count(stats_.batch, static_cast<double>(open_commits_));
+    }
+    for (auto* type : open_types_) {
+      const auto events = std::exchange(type->open, 0);
+      *type->written += written ? events : 0;
+    }
   }
+  open_types_.clear();
   settled_.notify_all();
 }
 
 void commit_writer::forget() {
   heads_.clear();
-  stored_types_.clear();
+  for (auto& [type, entry] : types_)
+    entry.stored = false;
 }
 
 void commit_writer::refuse(job_iterator first, job_iterator last, const error& why) {

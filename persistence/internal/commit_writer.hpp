@@ -5,9 +5,12 @@
 #include <eventcore/persistence/internal/log_tail.hpp>
 #include <eventcore/persistence/internal/store.hpp>
 
+#include <array>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 
 namespace eventcore::internal {
@@ -88,6 +91,12 @@ private:
 
     void pass(const job& j);
   };
+  /// A type that was appended since the writer began.
+  struct event_type {
+    bool stored = false;    ///< in the journal, with its descriptor
+    std::uint64_t open = 0; ///< events in the open transaction
+    std::uint64_t* written; ///< in `events_by_type_`
+  };
   using job_iterator = std::vector<job>::iterator;
   using clock = std::chrono::steady_clock;
 
@@ -106,10 +115,10 @@ private:
   result<committed> apply(const batch& work, const job& j, place at);
   error broken(const error& why);
   result<stream_version*> version_of(const stream_id& stream);
-  result<void> remember_type(const google::protobuf::Descriptor* type);
+  result<event_type*> remember_type(const google::protobuf::Descriptor* type);
   std::optional<error> end_transaction();
   void abort_transaction();
-  void transaction_over();
+  void transaction_over(bool written);
   void forget();
   void refuse(job_iterator first, job_iterator last, const error& why);
   void settle_accounts(const batch& work, job_iterator first, job_iterator last, place at);
@@ -132,6 +141,7 @@ private:
   std::uint64_t transactions_begun_ = 0;
   std::uint64_t transactions_ended_ = 0;
   journal_stats stats_;
+  std::map<std::string, std::uint64_t> events_by_type_;
 
   log_tail tail_;
   followers<log_position> tail_followers_;
@@ -139,17 +149,22 @@ private:
 
   std::atomic<std::size_t> pending_commits_{0};
   std::atomic<std::size_t> pending_bytes_{0};
+  std::atomic<std::uint64_t> overloaded_{0};
+  std::atomic<clock::rep> last_overload_{0};
 
   // The writer's own.
   batch taken_;
   head_cache heads_;
-  std::unordered_set<const google::protobuf::Descriptor*> stored_types_;
+  std::unordered_map<const google::protobuf::Descriptor*, event_type> types_;
+  std::vector<event_type*> open_types_;   ///< of which the open transaction has events
   std::vector<stream_version*> versions_; // of the commit being decided, one for each stream
   bool open_ = false;                     // a transaction is open
   std::optional<error> broken_;           // a write into it failed
   log_position head_before_ = 0;
   std::optional<timestamp> earliest_set_; // of the timers that the open transaction sets
   clock::time_point opened_at_;
+  std::chrono::duration<double> sync_time_{0}; // of the last transaction
+  std::size_t open_commits_ = 0;
   std::size_t open_events_ = 0;
   std::size_t open_bytes_ = 0;
   std::mutex stepping_;

@@ -21,6 +21,7 @@ auto report_to(const caf::weak_actor_ptr& actor) {
 http_actor::http_actor(caf::actor_config& config, std::shared_ptr<const http_target> target)
     : caf::event_based_actor{config}
     , target_{std::move(target)}
+    , telemetry_{telemetry_of(home_system())}
     , pool_{target_, report_to(caf::actor_cast<caf::weak_actor_ptr>(this))} {
   register_error_category(caf::atom("http"), http_category());
 }
@@ -39,9 +40,10 @@ caf::behavior http_actor::make_behavior() {
         if (found == calls_.end())
           return; // answered already
         auto& outcome = *finished.job->outcome;
-        if (outcome)
+        if (outcome) {
+          record(found->second, nullptr);
           answer(found->second, make_reply_message(std::make_unique<HttpAnswer>(*std::move(outcome))));
-        else
+        } else
           answer(found->second, outcome.error());
         calls_.erase(found);
       },
@@ -61,14 +63,19 @@ void http_actor::on_call(caf::mailbox_element& element) {
   auto command = view_command(element.content());
   if (!command)
     command = view_multi_stream_command(element.content());
-  call c{nullptr, {}};
+  call c;
   if (!command || !command->type || *command->type != typeid(HttpCall)) {
     const auto type = describe(element.content());
     c.to = reply_address{element};
     return answer(c, make_error(entity_errc::unknown_command,
                                 target_->options.name + " takes HttpCall as its only command, not " + type));
   }
-  const auto context = command->context ? *command->context : command_context{};
+  auto context = command->context ? *command->context : command_context{};
+  auto& traceparent = context.metadata.traceparent;
+  if (telemetry_ && (c.span = telemetry_->begin(context.metadata, false)))
+    traceparent = c.span->context.str();
+  else if (!trace_context::parse(traceparent))
+    traceparent.clear();
   auto job = http_job::of(*target_, *static_cast<const HttpCall*>(command->command), context.idempotency_key,
                           context.metadata.traceparent);
   c.to = reply_address{element};
@@ -119,7 +126,29 @@ void http_actor::answer(call& c, caf::message with) {
   c.to.deliver(ctrl(), std::move(with), context());
 }
 
+void http_actor::record(const call& c, const error* failure) const {
+  if (!c.span)
+    return;
+  span s;
+  s.name = c.job ? c.job->method : "HTTP";
+  s.kind = span::kind::client;
+  s.context = c.span->context;
+  s.parent = c.span->parent;
+  s.begin = c.span->begin;
+  s.end = std::chrono::system_clock::now();
+  s.attributes = {{"peer.service", target_->options.name}, {"server.address", target_->host}};
+  if (c.job)
+    s.attributes.emplace_back("http.request.method", c.job->method);
+  if (failure) {
+    s.attributes.emplace_back("error.message", failure->message());
+    s.failed = true;
+    s.failure = failure->message();
+  }
+  telemetry_->record(std::move(s));
+}
+
 void http_actor::answer(call& c, const error& why) {
+  record(c, &why);
   if (c.to.is_request())
     answer(c, caf::make_message(to_caf_error(why)));
   else

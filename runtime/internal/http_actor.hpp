@@ -1,6 +1,7 @@
 #pragma once
 
 #include <eventcore/actors/internal/caf_compat.hpp>
+#include <eventcore/actors/internal/telemetry.hpp>
 #include <eventcore/runtime/internal/http_pool.hpp>
 
 #include <map>
@@ -39,8 +40,9 @@ private:
   using time_point = std::chrono::steady_clock::time_point;
 
   struct call {
-    http_job_ptr job;
-    reply_address to;
+    http_job_ptr job{};
+    reply_address to{};
+    std::unique_ptr<open_span> span{}; ///< if the caller's trace is recorded
   };
 
   void on_call(caf::mailbox_element& element);
@@ -48,8 +50,11 @@ private:
   void arm();
   void answer(call& c, caf::message with);
   void answer(call& c, const error& why);
+  /// The span of a call that has ended.
+  void record(const call& c, const error* failure) const;
 
   std::shared_ptr<const http_target> target_;
+  std::shared_ptr<const telemetry> telemetry_;
   http_pool pool_;
   std::map<std::pair<time_point, std::uint64_t>, call> calls_; ///< by deadline and id
   std::uint64_t last_id_ = 0;

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <eventcore/runtime/admin_options.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace eventcore::internal {
+
+/// Takes the process's log over while it lives: a line is put together where it is written, with what `log_scope` knows, and
+/// goes to its place on a thread of spdlog's. What cannot be written is counted, and keeps nobody from anything.
+class node_log {
+public:
+  node_log(const log_options& options, std::string service);
+  ~node_log();
+
+  /// Lines that were pushed out of the full queue, or that could not be written (the disk is full).
+  std::uint64_t lost() const noexcept;
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+} // namespace eventcore::internal
