@@ -1,5 +1,6 @@
 #include <eventcore/runtime/federation_hub.hpp>
 
+#include <eventcore/actors/internal/subscription_cursor.hpp>
 #include <eventcore/persistence/internal/utf8.hpp>
 #include <eventcore/runtime/internal/federation_handler.hpp>
 #include <eventcore/runtime/node.hpp>
@@ -7,11 +8,17 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <future>
+#include <memory>
 #include <set>
 
 namespace eventcore {
 
 namespace {
+
+constexpr std::chrono::seconds stop_limit{10};
+/// The start waits so long for a target; one that is away is asked later, when there is an event for it.
+constexpr std::chrono::seconds answer_limit{1};
 
 /// The targets that get events of `service`.
 std::set<std::string> targets_of(const federation_rules& rules, const std::string& service) {
@@ -31,6 +38,40 @@ void warn_of_useless_rules(const internal::federation_plan& plan) {
       spdlog::warn("federation, {}: service {} publishes no event of type {}", plan.rules.describe(place),
                    rule.source, rule.event);
   }
+}
+
+/// Where the target stands. Nothing: it does not say so now.
+std::optional<log_position> ask_position(federation_target& target, const federation_source& source) {
+  const auto said = std::make_shared<std::promise<result<log_position>>>();
+  auto answer = said->get_future();
+  target.ask_position(source,
+                      [said](result<log_position> position) { said->set_value(std::move(position)); });
+  if (answer.wait_for(answer_limit) != std::future_status::ready)
+    return std::nullopt;
+  auto position = answer.get();
+  return position ? std::optional{*position} : std::nullopt;
+}
+
+/// Where a target stands before its subscription, because it was restored from a backup, say: the events between are handled
+/// again, also if none comes any more that would call the handler.
+result<subscription> take_back(node& from, const subscriber_type& handler, const subscription_options& how,
+                               subscription feed, log_position target) {
+  const auto name = internal::subscription_cursor_name(how.name);
+  auto cursor = from.journal().load_cursor(name);
+  if (!cursor)
+    return cursor.error();
+  if (*cursor <= target)
+    return feed;
+  if (auto stopped = feed.stop(stop_limit); !stopped)
+    return stopped.error();
+  cursor = from.journal().load_cursor(name);
+  if (!cursor)
+    return cursor.error();
+  commit back;
+  back.cursors.push_back({name, *cursor, target});
+  if (auto moved = from.journal().commit_and_wait(std::move(back)); !moved)
+    return moved.error();
+  return from.subscribe(handler, how);
 }
 
 } // namespace
@@ -91,10 +132,14 @@ result<federation_hub> federation_hub::start(node& source, publisher published, 
     handler.make = [=, &journal = source.journal(), filter = how.filter, channel = to.find(target)->second] {
       return std::make_unique<internal::federation_handler>(plan, journal, filter, target, channel, progress);
     };
-    auto feed = source.subscribe(std::move(handler), how);
+    auto feed = source.subscribe(handler, how);
+    if (feed)
+      if (const auto stands =
+              ask_position(*to.find(target)->second, {service, source.journal().info().incarnation}))
+        feed = take_back(source, handler, how, *std::move(feed), *stands);
     if (!feed) {
       for (const auto& [name, way] : content->ways)
-        (void)way.feed.stop(std::chrono::seconds{10});
+        (void)way.feed.stop(stop_limit);
       return feed.error();
     }
     content->ways.emplace(target, impl::way{*std::move(feed), std::move(progress)});

@@ -3,6 +3,7 @@
 #include "support/federation_world.hpp"
 #include "support/temp_dir.hpp"
 
+#include <eventcore/actors/dead_letters.hpp>
 #include <eventcore/persistence/lmdb_journal.hpp>
 #include <eventcore/persistence/verify.hpp>
 #include <eventcore/runtime/federation_hub.hpp>
@@ -284,6 +285,34 @@ BOOST_FIXTURE_TEST_CASE(an_event_that_fails_is_parked_for_its_target_alone, bank
   auto all = positions_in(*left);
   std::ranges::sort(all);
   BOOST_TEST((all == first(500)));
+}
+
+/// A backup of its journal took the target's place, and the source has no new events that would remind the hub.
+BOOST_FIXTURE_TEST_CASE(a_target_that_lost_events_gets_them_when_the_hub_starts, bank_and_others) {
+  federation_options options;
+  options.transformations.add("some", [](event_draft& draft) -> result<void> {
+    if (draft.event().position() % 25 == 0)
+      throw std::runtime_error{"not this one"};
+    return {};
+  });
+  const auto rules = must(federation_rules::create({{"", "bank", "*", {"left"}, "some"}}));
+  auto expected = first(99);
+  std::erase_if(expected, [](auto p) { return p % 25 == 0; });
+  append(100);
+  {
+    const auto hub = must(start(rules, {{"left", make_journal_target(*left)}}, options));
+    must_pass(hub.reached("left", 100, patience));
+    BOOST_TEST((positions_in(*left) == expected));
+    must_pass(hub.stop(patience));
+  }
+  left = open_memory_journal();
+  const auto hub = must(start(rules, {{"left", make_journal_target(*left)}}, options));
+  must_pass(hub.reached("left", 100, patience));
+  BOOST_TEST((positions_in(*left) == expected));
+  const auto stats = must(hub.stats("left", patience));
+  BOOST_TEST(stats.delivered == 96u);
+  BOOST_TEST(stats.subscription.parked == 0u); // they are already
+  BOOST_TEST(must(list_dead_letters(bank->journal(), "federation/left")).size() == 4u);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_stopped_hub_goes_on_where_it_was, bank_and_others) {

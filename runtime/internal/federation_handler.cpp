@@ -174,6 +174,8 @@ federation_handler::federation_handler(std::shared_ptr<const federation_plan> pl
 handled federation_handler::handle(std::span<const recorded_event* const> events, handler_run& run) {
   if (run.from_dead_letters)
     return deliver_late(events, run);
+  if (!parked_ && !find_parked(run))
+    return {};
   if (!stands_ && !find_position(run))
     return {};
   const auto first = events.front()->position;
@@ -181,6 +183,17 @@ handled federation_handler::handle(std::span<const recorded_event* const> events
     return {};
   caught_up_ = true;
   return deliver(events, run, true);
+}
+
+/// False: it cannot be read now; a pause was made.
+bool federation_handler::find_parked(handler_run& run) {
+  auto parked = read_parked(journal_, federation_subscription(target_));
+  if (!parked) {
+    target_failed(parked.error(), run, 0);
+    return false;
+  }
+  parked_ = *std::move(parked);
+  return true;
 }
 
 /// Asks the target where it stands. False: it is not known; if it failed, a pause was made.
@@ -267,6 +280,8 @@ handled federation_handler::deliver(std::span<const recorded_event* const> event
   auto place = behind(*stands_);
   for (; place < events.size() && sent.go_on(); ++place) {
     const auto& e = *events[place];
+    if (parked_->contains(e.position))
+      continue;
     auto to_send = router_.route(e);
     if (!to_send) {
       outcome.failure = to_send.error();

@@ -6,6 +6,8 @@
 #include <eventcore/runtime/internal/federation_router.hpp>
 
 #include <mutex>
+#include <optional>
+#include <set>
 
 namespace eventcore::internal {
 
@@ -41,8 +43,9 @@ struct federation_pauses {
 /// Feeds one target from a subscription of its own, and waits for it on the subscription's thread.
 ///
 /// The target says where it stands, and that is what counts: what it has already is passed over, and what it lacks, because the
-/// subscription's cursor is farther than it is, is read from the journal again, but for what is parked. While it cannot be reached, no event fails: the
-/// handler waits, and wants to be called again. An event fails if it cannot be routed or is refused.
+/// subscription's cursor is farther than it is, is read from the journal again, but for what is parked. What comes again and is parked
+/// is passed over as well. While the target cannot be reached, no event fails: the handler waits, and wants to be called again. An
+/// event fails if it cannot be routed or is refused.
 class federation_handler final : public event_handler {
 public:
   /// `from`, the source's journal, outlives the handler. `filter` is the subscription's.
@@ -54,6 +57,7 @@ public:
 
 private:
   handled deliver_late(std::span<const recorded_event* const> events, handler_run& run);
+  bool find_parked(handler_run& run);
   bool find_position(handler_run& run);
   bool catch_up(log_position to, handler_run& run);
   handled deliver(std::span<const recorded_event* const> events, handler_run& run, bool reports);
@@ -69,7 +73,8 @@ private:
   std::shared_ptr<federation_progress> progress_;
   const federation_pauses pauses_;
   federation_router router_;
-  std::optional<log_position> stands_; ///< where the target stands; nothing: it must be asked
+  std::optional<std::set<log_position>> parked_; ///< when this handler began
+  std::optional<log_position> stands_;           ///< where the target stands; nothing: it must be asked
   bool caught_up_ = false;          ///< since it was asked: it lacks nothing before the events that come next
   std::chrono::milliseconds pause_; ///< when it fails next
   std::string last_failure_;        ///< of the target; empty: it works
