@@ -1,3 +1,4 @@
+#include "remote.hpp"
 #include "scenario.hpp"
 
 #include <CLI/CLI.hpp>
@@ -89,6 +90,52 @@ const std::vector<scenario> scenarios{
      {},
      projection_apply},
     {"raw_lmdb_update", "LMDB alone, reading and writing such rows", nullptr, {}, raw_lmdb_update},
+    {"raw_caf_remote_ask_1",
+     "plain CAF between two processes, 1 in flight",
+     nullptr,
+     {},
+     raw_caf_remote_ask_1},
+    {"remote_call_1", "a call to an actor that persists nothing", "raw_caf_remote_ask_1", {}, remote_call_1},
+    {"raw_caf_remote_ask_16",
+     "plain CAF between two processes, 16 in flight",
+     nullptr,
+     {},
+     raw_caf_remote_ask_16},
+    {"remote_call_16",
+     "a call to an actor that persists nothing",
+     "raw_caf_remote_ask_16",
+     {},
+     remote_call_16},
+    {"raw_caf_remote_ask_256",
+     "plain CAF between two processes, 256 in flight",
+     nullptr,
+     {},
+     raw_caf_remote_ask_256},
+    {"remote_call_256",
+     "a call to an actor that persists nothing",
+     "raw_caf_remote_ask_256",
+     {},
+     remote_call_256},
+    {"raw_caf_remote_ask_4096",
+     "plain CAF between two processes, 4096 in flight",
+     nullptr,
+     {},
+     raw_caf_remote_ask_4096},
+    {"remote_call_4096",
+     "a call to an actor that persists nothing",
+     "raw_caf_remote_ask_4096",
+     {},
+     remote_call_4096},
+    {"remote_command_1",
+     "durable commands to entities of another process, 1 in flight",
+     "raw_caf_remote_ask_1",
+     {},
+     remote_command_1},
+    {"remote_command_256",
+     "durable commands to entities of another process, 256 in flight",
+     "raw_caf_remote_ask_256",
+     {},
+     remote_command_256},
     {"cold_entities", "waking entities of 10 events", nullptr, {}, cold_entities},
     {"entity_memory", "memory of an idle resident entity", nullptr, {}, entity_memory},
 };
@@ -186,6 +233,8 @@ int main(int argc, char** argv) {
   app.add_option("--dir", base, "Where to put the journals, on the disk to be measured")
       ->capture_default_str();
   app.add_option("--write-million-events", million)->group("");
+  std::string served;
+  app.add_option("--serve-remote", served)->group("");
   std::string list = "Scenarios:\n";
   for (auto& s : scenarios)
     list +=
@@ -196,6 +245,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  if (!served.empty())
+    return serve_remote(served);
   if (!million.empty())
     write_million_events_and_die(million);
 

@@ -77,6 +77,16 @@ figure subscribe_catch_up(run_context&);
 figure subscribe_8(run_context&);
 figure projection_apply(run_context&);
 figure raw_lmdb_update(run_context&);
+figure raw_caf_remote_ask_1(run_context&);
+figure raw_caf_remote_ask_16(run_context&);
+figure raw_caf_remote_ask_256(run_context&);
+figure raw_caf_remote_ask_4096(run_context&);
+figure remote_call_1(run_context&);
+figure remote_call_16(run_context&);
+figure remote_call_256(run_context&);
+figure remote_call_4096(run_context&);
+figure remote_command_1(run_context&);
+figure remote_command_256(run_context&);
 figure cold_entities(run_context&);
 figure entity_memory(run_context&);
 

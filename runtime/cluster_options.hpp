@@ -1,8 +1,13 @@
 #pragma once
 
+#include <eventcore/runtime/consul_registry.hpp>
+#include <eventcore/runtime/discovery.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,8 +33,18 @@ struct cluster_options {
   std::string advertise{};
   /// `host:port` of other nodes, those of its own address included. One is enough: nodes tell each other of those they know.
   std::vector<std::string> peers{};
-  /// Of the service that runs here, for the registry.
+  /// Consul, where the node is registered, and looks for the services that it calls, besides what its peers tell it: then no peers
+  /// are needed. Nothing: the nodes only tell each other.
+  std::optional<consul_options> consul{};
+  /// Another registry for that, instead of Consul.
+  std::shared_ptr<service_registry> registry{};
+  /// How often Consul or the registry is asked. Consul's registrations are renewed within a third of their time to live in any case.
+  discovery_options discovery{};
+  /// Of the service that runs here, for the registry: see `service_info`. `cluster` and `journal` are added.
   std::string version = "1";
+  std::map<std::string, std::string> endpoints{};
+  std::string health_check{};
+  std::map<std::string, std::string> metadata{};
   /// None: nothing is encrypted, and nobody's identity is checked.
   std::optional<tls_options> tls{};
   /// Allows to listen without TLS on an address that is not loopback.

@@ -12,6 +12,7 @@
 #include <eventcore/runtime/internal/saga_control.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
+#include <caf/io/all.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -38,6 +39,8 @@ public:
     set("work-stealing.moderate-poll-attempts", std::size_t{200});
     set("work-stealing.moderate-sleep-duration", caf::timespan{50us});
     set("work-stealing.relaxed-sleep-duration", caf::timespan{1ms});
+    if (options.cluster)
+      load<caf::io::middleman>();
   }
 };
 
@@ -74,7 +77,7 @@ struct node::impl {
       , cluster{std::make_unique<internal::cluster>(system, *journal, identity(), options.cluster)} {
     view.open(*journal, system, [this] { return projection_states(); });
     if (options.cluster)
-      watch_peers();
+      watch_cluster();
     if (!journal->info().folder.empty())
       open_control();
   }
@@ -147,7 +150,11 @@ struct node::impl {
   }
 
   /// One peer that is away is that one's trouble; a node that has none of them is alone.
-  void watch_peers() {
+  void watch_cluster() {
+    view.add_check("discovery", [this]() -> std::optional<std::string> {
+      const auto well = cluster->discovery_health();
+      return well ? std::nullopt : std::optional{well.error().message()};
+    });
     auto connections = std::make_shared<std::atomic<std::size_t>>(0);
     view.add_check("peers", [this, connections]() -> std::optional<std::string> {
       const auto peers = cluster->members();
@@ -295,7 +302,7 @@ std::shared_ptr<event_source> node::remote_events(const std::string& name) {
 }
 
 std::shared_ptr<federation_target> node::remote_target(const std::string& name) {
-  return impl_->cluster->remote_target(name);
+  return impl_->cluster->events_to(name);
 }
 
 void node::leave(std::chrono::nanoseconds within) {

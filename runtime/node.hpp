@@ -141,7 +141,8 @@ public:
   /// The other nodes that are known, in the order of their addresses.
   std::vector<member_info> members() const;
 
-  /// Who runs which service, as the nodes told each other. Lives as long as the node.
+  /// Who runs which service: Consul or `cluster_options::registry`, or where there is none, what the nodes told each other. Lives as long
+  /// as the node.
   service_registry& registry();
 
   /// The events of service `name`, whose node offers them (`offer_events`), for projections and all who keep cursors. Credit is
@@ -154,7 +155,8 @@ public:
   std::shared_ptr<federation_target> remote_target(const std::string& name);
 
   /// Leaves the cluster in order: takes no more calls of peers (they are told, and hold theirs), lets those under way finish, for
-  /// at most `within`, and closes all connections. The end of the node does it, too.
+  /// at most `within`, and closes all connections. Before, it withdraws itself from its registry, which may take as long as that
+  /// takes to answer. The end of the node does it, too.
   void leave(std::chrono::nanoseconds within);
 
   // -- the end

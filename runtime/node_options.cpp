@@ -89,6 +89,11 @@ cluster_options& cluster_of(node_options& o) {
   return o.cluster ? *o.cluster : o.cluster.emplace();
 }
 
+consul_options& consul_of(node_options& o) {
+  auto& cluster = cluster_of(o);
+  return cluster.consul ? *cluster.consul : cluster.consul.emplace();
+}
+
 tls_options& tls_of(node_options& o) {
   auto& cluster = cluster_of(o);
   return cluster.tls ? *cluster.tls : cluster.tls.emplace();
@@ -277,6 +282,22 @@ private:
                           [](options& o, auto v) { return put_file(tls_of(o).key, v); })
         .add<std::string>("ca", "file with the authority whose certificates all nodes of the cluster have",
                           [](options& o, auto v) { return put_file(tls_of(o).ca, v); });
+    group{*this, "eventcore.consul"}
+        .add<std::string>("url",
+                          "http://host:port of Consul's agent, to register and to find services (default: "
+                          "nodes only tell each other)",
+                          [](options& o, auto v) { return put_text(consul_of(o).url, std::move(v)); })
+        .add<std::string>("token", "for Consul; other users of the machine see what the command line says",
+                          [](options& o, auto v) { return put_text(consul_of(o).token, std::move(v)); })
+        .add<std::string>("ca", "file with the authority that vouches for an https agent",
+                          [](options& o, auto v) {
+                            std::filesystem::path file;
+                            auto wrong = put_file(file, v);
+                            consul_of(o).ca_file = file;
+                            return wrong;
+                          })
+        .add<span>("time-to-live", "a node that was silent for so long has left Consul (default: 15s)",
+                   [](options& o, auto v) { return put_time(consul_of(o).time_to_live, v, 1s, 1h); });
     group{*this, "eventcore.admin"}.add<std::string>(
         "listen", "host:port of /metrics and /health; port 0 takes a free one (default: nowhere)",
         [](options& o, auto v) { return put_listener(o.admin.listen, std::move(v)); });

@@ -3,8 +3,6 @@
 #include <order_fulfilment/order.hpp>
 
 #include <eventcore/persistence/lmdb_journal.hpp>
-#include <eventcore/runtime/journal_target.hpp>
-#include <eventcore/runtime/node.hpp>
 
 #include <cstring>
 #include <fstream>
@@ -53,20 +51,6 @@ eventcore::result<analytics> analytics::open(const std::filesystem::path& dir) {
   if (!journal)
     return journal.error();
   return analytics{dir, *std::move(journal)};
-}
-
-eventcore::result<eventcore::federation_hub> analytics::follow(eventcore::node& shop,
-                                                               const std::filesystem::path& rules) {
-  eventcore::publication content;
-  content.map<OrderCreated, OrderCancelled>("orders").publish<order>();
-  auto published = shop.publish(std::move(content));
-  if (!published)
-    return published.error();
-  const auto read = eventcore::federation_rules::read(rules);
-  if (!read)
-    return read.error();
-  return eventcore::federation_hub::start(shop, *std::move(published), *read,
-                                          {{"analytics", eventcore::make_journal_target(*journal_)}});
 }
 
 eventcore::result<std::size_t> analytics::count_personal_data(const std::vector<PlaceOrder>& orders) const {

@@ -1,17 +1,12 @@
 #pragma once
 
 #include <eventcore/persistence/journal.hpp>
-#include <eventcore/runtime/federation_hub.hpp>
 
 #include "shop.pb.h"
 
 #include <filesystem>
 #include <memory>
 #include <vector>
-
-namespace eventcore {
-class node;
-} // namespace eventcore
 
 namespace shop {
 
@@ -21,10 +16,6 @@ class analytics {
 public:
   /// `dir` is the folder of its journal, made if there is none.
   static eventcore::result<analytics> open(const std::filesystem::path& dir);
-
-  /// Starts the hub of the shop. The analytics must outlive the node.
-  eventcore::result<eventcore::federation_hub> follow(eventcore::node& shop,
-                                                      const std::filesystem::path& rules);
 
   eventcore::journal& journal() noexcept { return *journal_; }
 

@@ -114,23 +114,17 @@ unsigned order_trail::count(const std::string& type) const {
   return i == effects.end() ? 0 : i->second;
 }
 
-eventcore::result<audit> audit_journals(eventcore::journal_reader& shop, eventcore::journal_reader& gateway) {
+eventcore::result<audit> audit_journals(std::span<eventcore::journal_reader* const> journals) {
   audit found;
-  eventcore::event_decoder decoder{shop};
-  const auto effect = [&](const std::string& order, const recorded_event& e) {
-    ++found.orders[order].effects[after(e.type, "shop")];
-  };
-  auto done = read_all(shop, [&](const recorded_event& e) {
+  const auto take = [&](const recorded_event& e, eventcore::event_decoder& decoder) {
     const auto category = e.stream.substr(0, e.stream.find('-'));
     const auto id = after(e.stream, category);
     bool sound = true;
     if (category == order_saga::category)
       return follow_saga(e, decoder, found.orders[id]);
-    if (category != stock::category) {
-      if (e.type.starts_with("shop."))
-        effect(id, e);
-      return true;
-    }
+    if (category != stock::category && e.type.starts_with("shop."))
+      ++found.orders[id].effects[after(e.type, "shop")];
+    std::int64_t cents = 0;
     if (StockReceived received; is(e, received, sound)) {
       found.received[id] += received.quantity();
       found.left[id] += received.quantity();
@@ -140,28 +134,22 @@ eventcore::result<audit> audit_journals(eventcore::journal_reader& shop, eventco
     } else if (UnitsReleased released; is(e, released, sound)) {
       found.left[id] += released.quantity();
       found.orders[released.order_id()].held[id] -= released.quantity();
+    } else if (PaymentTaken taken; is(e, taken, sound)) {
+      cents = taken.cents();
+    } else if (PaymentCancelled cancelled; is(e, cancelled, sound)) {
+      cents = -cancelled.cents();
+    }
+    if (cents != 0) {
+      found.orders[id].taken += cents;
+      found.taken += cents;
     }
     return sound;
-  });
-  if (!done)
-    return done.error();
-  done = read_all(gateway, [&](const recorded_event& e) {
-    const auto id = after(e.stream, payment::category);
-    bool sound = true;
-    std::int64_t cents = 0;
-    if (PaymentTaken taken; is(e, taken, sound))
-      cents = taken.cents();
-    else if (PaymentCancelled cancelled; is(e, cancelled, sound))
-      cents = -cancelled.cents();
-    else
-      return sound;
-    effect(id, e);
-    found.orders[id].taken += cents;
-    found.taken += cents;
-    return true;
-  });
-  if (!done)
-    return done.error();
+  };
+  for (auto* journal : journals) {
+    eventcore::event_decoder decoder{*journal};
+    if (auto done = read_all(*journal, [&](const recorded_event& e) { return take(e, decoder); }); !done)
+      return done.error();
+  }
   return found;
 }
 

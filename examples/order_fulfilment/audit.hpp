@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,7 @@ struct order_trail {
   std::chrono::microseconds took() const { return ended_at - started_at; }
 };
 
-/// What the journals of the shop and of its payment gateway say.
+/// What the journals of all services say.
 struct audit {
   std::map<std::string, order_trail> orders;
   std::map<std::string, std::int64_t> received; ///< units by SKU
@@ -39,8 +40,8 @@ struct audit {
   std::int64_t taken = 0;                       ///< cents that the gateway holds
 };
 
-/// Reads both journals, without entities and snapshots. Error: the journal's, or a payload that does not parse.
-eventcore::result<audit> audit_journals(eventcore::journal_reader& shop, eventcore::journal_reader& gateway);
+/// Reads the journals of all services, without entities and snapshots. Error: a journal's, or a payload that does not parse.
+eventcore::result<audit> audit_journals(std::span<eventcore::journal_reader* const> journals);
 
 /// What is wrong with an order: a saga that did not end, or ended otherwise than its services' events say; compensations that
 /// are missing, doubled or out of order; an effect that happened twice. Empty if nothing is.

@@ -142,4 +142,14 @@ std::vector<PlaceOrder> read_orders(const std::filesystem::path& file, const std
   return orders;
 }
 
+std::vector<PlaceOrder> make_orders(const std::vector<PlaceOrder>& sample, std::size_t count) {
+  std::vector<PlaceOrder> orders;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto& order = orders.emplace_back(sample[i % sample.size()]);
+    if (i >= sample.size())
+      order.set_order_id(order.order_id() + '.' + std::to_string(i / sample.size()));
+  }
+  return orders;
+}
+
 } // namespace shop

@@ -23,4 +23,7 @@ std::vector<Units> read_catalogue(const std::filesystem::path& file);
 std::vector<PlaceOrder> read_orders(const std::filesystem::path& file, const std::vector<Units>& catalogue,
                                     std::size_t limit);
 
+/// `count` orders out of a sample: the sample's own, then those again under other ids.
+std::vector<PlaceOrder> make_orders(const std::vector<PlaceOrder>& sample, std::size_t count);
+
 } // namespace shop

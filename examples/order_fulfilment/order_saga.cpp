@@ -16,6 +16,12 @@ TakePayment payment_of(const PlaceOrder& o) {
   });
 }
 
+eventcore::retry_policy at_least(eventcore::retry_policy policy) {
+  if (order_saga::retries > 0)
+    policy = {order_saga::retries, policy.backoff, 2s};
+  return policy;
+}
+
 template <class Command>
 Command items_of(const PlaceOrder& o) {
   return make<Command>([&](auto& c) {
@@ -39,7 +45,8 @@ void order_saga::define(definition<input>& saga) {
                   })
       .compensate_at(std::string{participants::orders},
                      [](const input& o) { return to(o.order_id(), CancelOrder{}); })
-      .within(2s);
+      .within(2s)
+      .retry(at_least({}));
   saga.step("reserve_payment")
       .request_at(std::string{participants::payment_gateway},
                   [](const input& o) { return to(o.order_id(), payment_of(o)); })
@@ -48,11 +55,13 @@ void order_saga::define(definition<input>& saga) {
                      [](const input& o) { return to(o.order_id(), CancelPayment{}); })
       .classify(outcome_of_payment)
       .within(3s)
-      .retry({.retries = 6, .backoff = 200ms, .max_backoff = 2s}); // longer than the breaker stays open
+      .retry(at_least(
+          {.retries = 6, .backoff = 200ms, .max_backoff = 2s})); // longer than the breaker stays open
   saga.step("reserve_inventory")
       .request_at(std::string{participants::inventory}, items_of<ReserveItems>)
       .compensate_at(std::string{participants::inventory}, items_of<ReleaseItems>)
-      .within(2s);
+      .within(2s)
+      .retry(at_least({}));
   saga.step("schedule_shipping")
       .request_at(std::string{participants::shipping},
                   [](const input& o) {
@@ -61,7 +70,8 @@ void order_saga::define(definition<input>& saga) {
                   })
       .compensate_at(std::string{participants::shipping},
                      [](const input& o) { return to(o.order_id(), CancelShipping{}); })
-      .within(2s);
+      .within(2s)
+      .retry(at_least({}));
 }
 
 } // namespace shop

@@ -4,6 +4,7 @@
 
 #include "shop.pb.h"
 
+#include <cstdint>
 #include <string_view>
 
 namespace shop {
@@ -21,6 +22,10 @@ inline constexpr std::string_view shipping = "shipping";
 struct order_saga : eventcore::saga<order_saga> {
   static constexpr std::string_view category = "order_saga";
   using input = PlaceOrder;
+
+  /// How often a step is tried again before the order is compensated; 0: a few times. To be set before the sagas are started: where
+  /// services are other processes, they may be away for longer.
+  static inline std::uint32_t retries = 0;
 
   static void define(definition<input>& saga);
 };

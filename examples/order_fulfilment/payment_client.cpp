@@ -104,7 +104,9 @@ eventcore::step_outcome outcome_of_payment(const eventcore::error& why) {
   using eventcore::step_outcome;
   if (eventcore::is_refusal(why))
     return step_outcome::refused;
-  return eventcore::is_definite(why) ? step_outcome::nothing_happened : eventcore::outcome_of(why);
+  const auto outcome = eventcore::outcome_of(why); // of a service that is no HTTP gateway
+  return outcome == step_outcome::in_doubt && eventcore::is_definite(why) ? step_outcome::nothing_happened
+                                                                          : outcome;
 }
 
 } // namespace shop

@@ -16,7 +16,7 @@ namespace shop {
 caf::actor start_payment_client(caf::actor_system& system, const eventcore::breaker_handle& gateway);
 
 /// What its errors mean: a status 4xx is the gateway's no; what certainly never reached the gateway can be tried again; of all
-/// else it is not known whether money was taken.
+/// else it is not known whether money was taken. A payment service of the cluster is understood as any other service.
 eventcore::step_outcome outcome_of_payment(const eventcore::error& why);
 
 } // namespace shop

@@ -2,9 +2,9 @@
 
 #include <eventcore/persistence/event_source.hpp>
 #include <eventcore/runtime/cluster_options.hpp>
+#include <eventcore/runtime/discovery.hpp>
 #include <eventcore/runtime/federation_target.hpp>
-#include <eventcore/runtime/internal/local_services.hpp>
-#include <eventcore/runtime/internal/remote_service.hpp>
+#include <eventcore/runtime/internal/cluster_env.hpp>
 #include <eventcore/runtime/members.hpp>
 #include <eventcore/runtime/service_registry.hpp>
 
@@ -14,15 +14,6 @@
 
 namespace eventcore::internal {
 
-/// Who this node is, to its peers.
-struct node_identity {
-  std::string node;
-  std::string service;
-  uuid journal;
-  uuid incarnation;
-  uuid instance = uuid::random(); ///< of this run of the process
-};
-
 /// What a node has of its cluster, and who calls other services through it: a part of `node`. Thread-safe.
 class cluster {
 public:
@@ -31,7 +22,7 @@ public:
           std::optional<cluster_options> options);
   ~cluster();
 
-  local_services& local() noexcept { return *local_; }
+  local_services& local() noexcept { return *env_->local; }
   /// The peers are to hear what is new in `local`.
   void local_changed();
   void offer_events();
@@ -42,19 +33,28 @@ public:
   std::string address() const;
   std::vector<member_info> members() const;
   service_registry& registry();
+  /// Why the node is not registered, or a service that it calls was not asked for, the last time.
+  result<void> discovery_health() const;
   std::shared_ptr<event_source> remote_events(const std::string& name);
-  std::shared_ptr<federation_target> remote_target(const std::string& name);
+  std::shared_ptr<federation_target> events_to(const std::string& name);
   void leave(std::chrono::nanoseconds within);
 
 private:
-  struct state;
-  caf::actor_system& system_;
-  eventcore::journal& journal_;
-  const node_identity self_;
-  const std::optional<cluster_options> options_;
-  const std::shared_ptr<local_services> local_;
-  std::mutex mutex_;
+  caf::actor broker() const;
+  service_info self() const;
+
+  const bool alone_;
+  const std::shared_ptr<cluster_env> env_;
+  std::shared_ptr<service_registry> outside_; ///< Consul, or what takes its place; empty: there is none
+  std::optional<error> no_outside_{};         ///< the options of Consul are wrong
+  mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<service_handle::impl>> services_;
+  caf::actor broker_; ///< empty: not joined
+  bool left_ = false;
+  std::string address_;
+  std::string advertised_; ///< where peers are told to connect to
+  timestamp joined_at_{};
+  std::unique_ptr<discovery> discovery_; ///< empty: not joined
 };
 
 } // namespace eventcore::internal

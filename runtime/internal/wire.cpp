@@ -17,27 +17,6 @@ enum part : std::uint8_t {
   has_metadata = 8,
 };
 
-void write_metadata(wire_writer& to, const event_metadata& m) {
-  for (const auto* text : {&m.correlation_id, &m.causation_id, &m.tenant, &m.user, &m.traceparent})
-    to.text(*text);
-  to.number(m.headers.size());
-  for (const auto& [name, value] : m.headers) {
-    to.text(name);
-    to.text(value);
-  }
-}
-
-event_metadata read_metadata(wire_reader& from) {
-  event_metadata m;
-  for (auto* text : {&m.correlation_id, &m.causation_id, &m.tenant, &m.user, &m.traceparent})
-    *text = from.text();
-  for (auto count = from.number(); count > 0 && !from.broken(); --count) {
-    auto name = from.text();
-    m.headers.emplace(name, from.text());
-  }
-  return m;
-}
-
 } // namespace
 
 // -- wire_writer
@@ -106,7 +85,28 @@ std::string_view wire_reader::text() {
   return take(size);
 }
 
-// -- errors
+// -- parts of frames
+
+void write_metadata(wire_writer& to, const event_metadata& m) {
+  for (const auto* text : {&m.correlation_id, &m.causation_id, &m.tenant, &m.user, &m.traceparent})
+    to.text(*text);
+  to.number(m.headers.size());
+  for (const auto& [name, value] : m.headers) {
+    to.text(name);
+    to.text(value);
+  }
+}
+
+event_metadata read_metadata(wire_reader& from) {
+  event_metadata m;
+  for (auto* text : {&m.correlation_id, &m.causation_id, &m.tenant, &m.user, &m.traceparent})
+    *text = from.text();
+  for (auto count = from.number(); count > 0 && !from.broken(); --count) {
+    auto name = from.text();
+    m.headers.emplace(name, from.text());
+  }
+  return m;
+}
 
 void write_error(wire_writer& to, const error& e) {
   const bool travels = find_error_category(e.code().category()) != nullptr;

@@ -80,6 +80,7 @@ public:
   std::uint8_t byte();
   std::uint64_t number();
   std::string_view text();
+  std::string_view bytes(std::size_t size) { return take(size); }
   std::string_view rest() const noexcept { return rest_; }
   bool broken() const noexcept { return broken_; }
 
@@ -89,6 +90,9 @@ private:
   std::string_view rest_;
   bool broken_ = false;
 };
+
+void write_metadata(wire_writer& to, const event_metadata& m);
+event_metadata read_metadata(wire_reader& from);
 
 void write_error(wire_writer& to, const error& e);
 error read_error(wire_reader& from);

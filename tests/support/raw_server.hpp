@@ -83,6 +83,7 @@ public:
   }
 
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  int port() const { return port_; }
   std::size_t accepted() const { return accepted_; }
 
 private:

@@ -1,0 +1,215 @@
+#include "remote.hpp"
+#include "alternation.hpp"
+#include "counter.hpp"
+#include "driver.hpp"
+#include "entities.hpp"
+
+#include <eventcore/actors/caf.hpp>
+#include <eventcore/persistence/memory_journal.hpp>
+
+#include <caf/io/all.hpp>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <stdexcept>
+
+namespace bench {
+
+using eventcore::make;
+using namespace std::literals;
+
+namespace {
+
+constexpr std::size_t message_bytes = 200;
+
+eventcore::node_options member(const std::string& name) {
+  eventcore::node_options options;
+  options.name = name;
+  options.journal.service = name;
+  options.cluster.emplace();
+  options.cluster->listen = "127.0.0.1:0";
+  return options;
+}
+
+/// Both sides of a measurement: a process with a plain actor and a service, and a node here.
+class two_processes {
+public:
+  explicit two_processes(const std::filesystem::path& dir)
+      : node_{eventcore::open_memory_journal(), client_options(start_server(dir))} {
+    if (auto joined = node_.join(); !joined)
+      throw std::runtime_error(joined.error().message());
+    auto connected =
+        node_.system().middleman().remote_actor("127.0.0.1", static_cast<std::uint16_t>(raw_port_));
+    if (!connected)
+      throw std::runtime_error("no plain CAF actor there");
+    raw_ = *connected;
+    if (auto there = node_.service("echo").ask<Padded>(Padded{}, 10s); !there)
+      throw std::runtime_error(there.error().message());
+  }
+  two_processes(const two_processes&) = delete;
+  ~two_processes() {
+    ::close(to_server_);
+    ::waitpid(server_, nullptr, 0);
+  }
+
+  eventcore::node& node() { return node_; }
+  const caf::actor& raw() const { return raw_; }
+
+private:
+  static eventcore::node_options client_options(int port) {
+    auto options = member("client");
+    options.cluster->peers = {"127.0.0.1:" + std::to_string(port)};
+    return options;
+  }
+
+  int start_server(const std::filesystem::path& dir) {
+    int in[2], out[2];
+    if (::pipe(in) != 0 || ::pipe(out) != 0)
+      throw std::runtime_error("no pipe");
+    server_ = ::fork();
+    if (server_ == 0) {
+      ::dup2(in[0], 0);
+      ::dup2(out[1], 1);
+      for (int fd : {in[0], in[1], out[0], out[1]})
+        ::close(fd);
+      ::execl("/proc/self/exe", "eventcore-bench", "--serve-remote", dir.c_str(), nullptr);
+      ::_exit(1);
+    }
+    ::close(in[0]);
+    ::close(out[1]);
+    to_server_ = in[1];
+    auto* said = ::fdopen(out[0], "r");
+    int port = 0;
+    if (std::fscanf(said, "%d %d", &raw_port_, &port) != 2)
+      throw std::runtime_error("the other process did not start");
+    std::fclose(said);
+    return port;
+  }
+
+  pid_t server_ = -1;
+  int to_server_ = -1;
+  int raw_port_ = 0;
+  eventcore::node node_;
+  caf::actor raw_;
+};
+
+load load_of(const run_context& context, std::size_t in_flight, bool alternated) {
+  load l;
+  l.drivers = in_flight >= 4'096 ? 64 : in_flight >= 256 ? 16 : 1;
+  l.in_flight = in_flight / l.drivers;
+  l.length = alternated ? context.round_length() : context.length();
+  return l;
+}
+
+figure drive_raw(two_processes& both, const load& l) {
+  const auto content = std::make_shared<std::string>(message_bytes, 'x');
+  return drive(both.node().system(), l, [to = both.raw(), content](auto* self, auto&, auto answered) {
+    self->request(to, caf::infinite, *content)
+        .then([=](const std::string&) { answered(true); }, [=](const caf::error&) { answered(false); });
+  });
+}
+
+figure drive_calls(two_processes& both, const load& l) {
+  const auto content = std::make_shared<std::string>(message_bytes, 'x');
+  const auto to = eventcore::actor_of(both.node().service("echo"));
+  return drive(both.node().system(), l, [to, content](auto* self, auto&, auto answered) {
+    self->request(to, caf::infinite, make<Padded>([&](auto& m) { m.set_content(*content); }))
+        .then([=](const Padded&) { answered(true); }, [=](const caf::error&) { answered(false); });
+  });
+}
+
+std::string in_flight_note(std::size_t in_flight) {
+  return std::to_string(message_bytes) + "-byte messages between two processes, " +
+         std::to_string(in_flight) + " in flight";
+}
+
+figure raw(run_context& context, std::size_t in_flight) {
+  two_processes both{context.dir};
+  auto f = drive_raw(both, load_of(context, in_flight, false));
+  f.note += "plain CAF, " + in_flight_note(in_flight);
+  return f;
+}
+
+figure call(run_context& context, std::size_t in_flight) {
+  two_processes both{context.dir};
+  const auto l = load_of(context, in_flight, true);
+  auto f = alternate(
+      context.rounds(), [&] { return drive_calls(both, l); }, [&] { return drive_raw(both, l); });
+  f.note += in_flight_note(in_flight);
+  return f;
+}
+
+figure command(run_context& context, std::size_t in_flight) {
+  two_processes both{context.dir};
+  const auto l = load_of(context, in_flight, false);
+  auto f = drive_adds(both.node().system(), l, eventcore::actor_of(both.node().service("server")),
+                      in_flight == 1 ? 1 : 10'000);
+  f.note += "fsync; entities of another process, " + std::to_string(in_flight) + " in flight";
+  return f;
+}
+
+} // namespace
+
+figure raw_caf_remote_ask_1(run_context& c) {
+  return raw(c, 1);
+}
+figure raw_caf_remote_ask_16(run_context& c) {
+  return raw(c, 16);
+}
+figure raw_caf_remote_ask_256(run_context& c) {
+  return raw(c, 256);
+}
+figure raw_caf_remote_ask_4096(run_context& c) {
+  return raw(c, 4'096);
+}
+figure remote_call_1(run_context& c) {
+  return call(c, 1);
+}
+figure remote_call_16(run_context& c) {
+  return call(c, 16);
+}
+figure remote_call_256(run_context& c) {
+  return call(c, 256);
+}
+figure remote_call_4096(run_context& c) {
+  return call(c, 4'096);
+}
+figure remote_command_1(run_context& c) {
+  return command(c, 1);
+}
+figure remote_command_256(run_context& c) {
+  return command(c, 256);
+}
+
+int serve_remote(const std::filesystem::path& dir) {
+  auto options = member("server");
+  options.journal_dir = dir / "server";
+  auto opened = eventcore::node::open(options);
+  if (!opened)
+    return std::cerr << opened.error().message() << '\n', 1;
+  auto& node = *opened;
+  node.host<counter>();
+  node.export_actor("echo", node.system().spawn([](caf::event_based_actor*) -> caf::behavior {
+    return {
+        [](const eventcore::command_context&, const Padded& m) { return m; },
+    };
+  }));
+  const auto raw = node.system().spawn([](caf::event_based_actor*) -> caf::behavior {
+    return {[](const std::string& text) { return text; }};
+  });
+  const auto port = node.system().middleman().publish(raw, 0, "127.0.0.1");
+  if (auto joined = node.join(); !joined || !port)
+    return std::cerr << "no port\n", 1;
+  const auto address = node.cluster_address();
+  std::cout << *port << ' ' << address.substr(address.rfind(':') + 1) << std::endl;
+  ::dup2(2, 1); // nobody reads what is logged there
+  for (char c = 0; ::read(0, &c, 1) > 0;) {
+  }
+  caf::anon_send_exit(raw, caf::exit_reason::user_shutdown);
+  return 0;
+}
+
+} // namespace bench
