@@ -310,10 +310,10 @@ namespace {
 
 struct welcome : saga<welcome> {
   static constexpr std::string_view category = "welcome";
-  using input = bank::Deposit;
+  using input = bank::Transfer;
   static void define(definition<input>& saga) {
     saga.step("open")
-        .request<account>([](const input&) { return to("alice", bank::Open{}); })
+        .request<account>([](const input& t) { return to(t.to(), bank::Open{}); })
         .confirmed_later()
         .within(1min);
   }
@@ -332,7 +332,7 @@ BOOST_AUTO_TEST_CASE(sagas_are_counted_by_state_over_restarts_too) {
     n.host<account>();
     auto welcomes = n.saga<welcome>();
     for (auto* id : {"a", "b", "c"})
-      BOOST_REQUIRE(welcomes.start(id, deposit(1), patience));
+      BOOST_REQUIRE(welcomes.start(id, make<bank::Transfer>([&](auto& t) { t.set_to(id); }), patience));
     auto page = body_of(n, "/metrics");
     BOOST_TEST(has_line(page, sagas("running", 3)), page);
     BOOST_REQUIRE(welcomes.confirm("a", "open", nullptr, patience));
