@@ -36,7 +36,3 @@ BOOST_FIXTURE_TEST_CASE(orders_are_fulfilled_while_services_move_to_other_ports,
   for (const auto* service : {"order", "payment", "inventory", "shipping", "analytics"})
     BOOST_TEST(!is_registered(service), service << " has not withdrawn at its end");
 }
-
-BOOST_FIXTURE_TEST_CASE(without_consul_the_run_ends_with_what_is_wrong, consul_run) {
-  BOOST_TEST(run_program("order_fulfilment", {"--consul", agent.url()}).exit_code == 2); // needs --cluster
-}
