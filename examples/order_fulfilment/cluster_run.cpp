@@ -208,6 +208,9 @@ int run_cluster(const options& opts) {
   eventcore::node node{eventcore::open_memory_journal(), *node_options};
   if (auto joined = node.join(); !joined)
     return complain(joined.error().message());
+  // Consul knows services: the front is an actor of one, and the others are watched while they are restarted.
+  for (auto service : services::all)
+    (void)node.service(std::string{service});
   remote_front front{node.service(std::string{checkout_name}), opts.history};
 
   supervisor processes{[](const std::string& what) {
