@@ -52,7 +52,7 @@ struct bank_and_shop {
   consul_agent agent;
   temp_dir dir;
   std::uint16_t port = free_port();
-  service_process bank{options_of(agent, dir.path(), "bank", port)};
+  service_process bank{options_of(agent, dir.path(), "bank", port), [](node& n) { n.offer_events(); }};
   /// The same service at another address.
   service_process moved_bank{options_of(agent, dir.path(), "bank", free_port())};
   std::optional<node> shop;
@@ -116,6 +116,13 @@ BOOST_FIXTURE_TEST_CASE(a_service_that_starts_later_is_found, bank_and_shop) {
   bank.start();
   open_account();
   check_deposits(1, 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_service_whose_events_are_followed_is_found, bank_and_shop) {
+  bank.start();
+  join();
+  const auto events = shop->remote_events("bank");
+  BOOST_TEST(eventually([&] { return events->current_history().has_value(); }));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_killed_service_expires, bank_and_shop) {

@@ -12,6 +12,8 @@
 #include <eventcore/runtime/internal/service_impl.hpp>
 #include <eventcore/runtime/internal/tls.hpp>
 
+#include <set>
+
 namespace eventcore::internal {
 
 namespace {
@@ -194,16 +196,23 @@ result<void> cluster::join() {
   if (!advertised_.empty())
     discovery_->announce(self());
   std::vector<std::shared_ptr<remote_service>> services;
+  std::set<std::string> looked_for;
   {
     std::lock_guard env_lock{env_->mutex};
-    for (const auto& [name, service] : env_->services)
+    for (const auto& [name, service] : env_->services) {
       services.push_back(service);
+      looked_for.insert(name);
+    }
+    for (const auto& [name, source] : env_->sources)
+      looked_for.insert(name);
+    for (const auto& [name, target] : env_->targets)
+      looked_for.insert(name);
   }
-  for (const auto& service : services) {
+  for (const auto& service : services)
     service->begin(std::chrono::steady_clock::now());
-    if (outside_)
-      discovery_->watch(service->name());
-  }
+  if (outside_)
+    for (const auto& name : looked_for)
+      discovery_->watch(name);
   return {};
 }
 
@@ -231,6 +240,15 @@ result<void> cluster::discovery_health() const {
   return discovery_ ? discovery_->health() : result<void>{};
 }
 
+void cluster::look_for_events(const std::string& service) {
+  std::lock_guard lock{mutex_};
+  if (!broker_)
+    return;
+  caf::anon_send(broker_, event_ways_changed{});
+  if (outside_)
+    discovery_->watch(service);
+}
+
 std::shared_ptr<event_source> cluster::remote_events(const std::string& name) {
   std::shared_ptr<remote_source> source;
   {
@@ -240,8 +258,7 @@ std::shared_ptr<event_source> cluster::remote_events(const std::string& name) {
       known = std::make_shared<remote_source>(name);
     source = known;
   }
-  if (const auto to = broker())
-    caf::anon_send(to, event_ways_changed{});
+  look_for_events(name);
   return source;
 }
 
@@ -254,8 +271,7 @@ std::shared_ptr<federation_target> cluster::events_to(const std::string& name) {
       known = std::make_shared<remote_target>(name, env_->options.max_message);
     target = known;
   }
-  if (const auto to = broker())
-    caf::anon_send(to, event_ways_changed{});
+  look_for_events(name);
   return target;
 }
 

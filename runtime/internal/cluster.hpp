@@ -44,6 +44,7 @@ public:
 private:
   caf::actor broker() const;
   service_info self() const;
+  void look_for_events(const std::string& service);
 
   const bool alone_;
   const std::shared_ptr<cluster_env> env_;
