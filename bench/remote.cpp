@@ -29,6 +29,7 @@ namespace {
 constexpr std::size_t message_bytes = 200;
 
 eventcore::node_options member(const std::string& name) {
+  spdlog::set_level(spdlog::level::err); // nodes that come and go are no news here
   eventcore::node_options options;
   options.name = name;
   options.journal.service = name;
@@ -43,7 +44,6 @@ public:
   /// The other side's journal holds `events` events of 200 bytes.
   explicit two_processes(const std::filesystem::path& dir, std::size_t events = 0)
       : node_{eventcore::open_memory_journal(), client_options(start_server(dir, events))} {
-    spdlog::set_level(spdlog::level::err); // nodes that come and go are no news here
     if (auto joined = node_.join(); !joined)
       throw std::runtime_error(joined.error().message());
     auto connected =
