@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <stdexcept>
@@ -61,13 +61,20 @@ public:
   explicit layout(const options& opts)
       : opts_{opts} {
     std::vector<std::string_view> nodes{services::all.begin(), services::all.end()};
+    if (!opts.consul
+             .empty()) { // then nobody needs to know where the others are, and each start takes another port
+      for (const auto node : nodes)
+        write(node, "127.0.0.1:0", "");
+      write(customers, "", "");
+      return;
+    }
     const auto ports = free_ports(nodes.size());
     std::string peers;
     for (std::size_t i = 0; i < nodes.size(); ++i)
       peers += (i > 0 ? ", \"127.0.0.1:" : "\"127.0.0.1:") + std::to_string(ports[i]) + '"';
     for (std::size_t i = 0; i < nodes.size(); ++i)
-      write(nodes[i], ports[i], peers);
-    write(customers, 0, peers);
+      write(nodes[i], "127.0.0.1:" + std::to_string(ports[i]), peers);
+    write(customers, "", peers);
   }
 
   std::filesystem::path folder(std::string_view service) const { return opts_.journal / service; }
@@ -76,14 +83,19 @@ public:
   }
 
 private:
-  void write(std::string_view node, std::uint16_t port, const std::string& peers) const {
+  void write(std::string_view node, const std::string& listen, const std::string& peers) const {
     std::filesystem::create_directories(opts_.journal);
     std::ofstream out{configuration(node)};
     out << "[eventcore]\nname = \"" << node << "\"\nservice = \"" << node << "\"\njournal = " << folder(node)
         << "\nthreads = 2\nstop-within = 10s\n\n[eventcore.cluster]\nid = \"order_fulfilment\"\n";
-    if (port > 0)
-      out << "listen = \"127.0.0.1:" << port << "\"\n";
+    if (!listen.empty())
+      out << "listen = \"" << listen << "\"\n";
     out << "peers = [" << peers << "]\nheartbeat = 250ms\nsilence = 2s\npatience = 10s\n";
+    if (!opts_.consul.empty()) {
+      out << "\n[eventcore.consul]\nurl = \"" << opts_.consul << "\"\ntime-to-live = 5s\n";
+      if (const auto* token = std::getenv("CONSUL_HTTP_TOKEN"))
+        out << "token = \"" << token << "\"\n";
+    }
     if (!opts_.certificates.empty())
       for (auto [key, file] : {std::pair{"certificate", std::string{node} + ".pem"},
                                {"key", std::string{node} + ".key"},
@@ -195,6 +207,9 @@ int run_cluster(const options& opts) {
   eventcore::node node{eventcore::open_memory_journal(), *node_options};
   if (auto joined = node.join(); !joined)
     return complain(joined.error().message());
+  // Consul knows services: the front is an actor of one, and the others are watched while they are restarted.
+  for (auto service : services::all)
+    (void)node.service(std::string{service});
   remote_front front{node.service(std::string{checkout_name}), opts.history};
 
   supervisor processes{[](const std::string& what) {
