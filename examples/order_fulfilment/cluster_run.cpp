@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -61,8 +62,7 @@ public:
   explicit layout(const options& opts)
       : opts_{opts} {
     std::vector<std::string_view> nodes{services::all.begin(), services::all.end()};
-    if (!opts.consul
-             .empty()) { // then nobody needs to know where the others are, and each start takes another port
+    if (!opts.consul.empty()) { // by which they find each other at any port
       for (const auto node : nodes)
         write(node, "127.0.0.1:0", "");
       write(customers, "", "");
@@ -86,6 +86,8 @@ private:
   void write(std::string_view node, const std::string& listen, const std::string& peers) const {
     std::filesystem::create_directories(opts_.journal);
     std::ofstream out{configuration(node)};
+    using std::filesystem::perms; // it may hold a token
+    std::filesystem::permissions(configuration(node), perms::owner_read | perms::owner_write);
     out << "[eventcore]\nname = \"" << node << "\"\nservice = \"" << node << "\"\njournal = " << folder(node)
         << "\nthreads = 2\nstop-within = 10s\n\n[eventcore.cluster]\nid = \"order_fulfilment\"\n";
     if (!listen.empty())
@@ -227,8 +229,12 @@ int run_cluster(const options& opts) {
                           return wait_until(30s, [&] { return connects_to(node, service) > 0; });
                         }};
   const auto begun = std::chrono::steady_clock::now();
+  std::atomic<std::size_t> placed{0};
   const auto failure = fulfil(
-      {[&](const PlaceOrder& order) { return front.place(order); },
+      {[&](const PlaceOrder& order) {
+         faults.wait_for_turn(placed++, of.orders.size());
+         return front.place(order);
+       },
        [&](const std::string& order) { return front.await(order); }},
       of.orders, opts.at_once, [&](const run_counts& c) { faults.progress(c.ended(), c.all); },
       [&] { show(node, front); });
