@@ -6,6 +6,7 @@
 #include <eventcore/runtime/cluster_errc.hpp>
 #include <eventcore/runtime/federation_hub.hpp>
 #include <eventcore/runtime/internal/remote_source.hpp>
+#include <eventcore/runtime/internal/remote_target.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -183,4 +184,21 @@ BOOST_FIXTURE_TEST_CASE(a_slow_reader_has_a_window_and_gets_all, bank_and_shop) 
     BOOST_REQUIRE(page->last + 1 == expected);
   }
   BOOST_TEST(must(source->head()) == count);
+}
+
+BOOST_AUTO_TEST_CASE(what_waits_for_a_node_that_has_moved_is_answered_before_its_former_connection_is_lost) {
+  internal::remote_target target{"shop", 1'000'000};
+  const auto former = std::make_shared<internal::outbox>([] {});
+  const auto present = std::make_shared<internal::outbox>([] {});
+  target.connected(former, true);
+  std::vector<std::string> answers;
+  target.ask_position({}, [&](const result<log_position>& at) { answers.push_back(at.error().message()); });
+  target.deliver({}, [&](const federation_answer& a) { answers.push_back(a.why->message()); });
+  target.connected(present, true);
+  BOOST_TEST(answers == std::vector<std::string>(2, "service shop is not reached: it has moved"),
+             boost::test_tools::per_element());
+  target.lost(*former, "it was closed");
+  internal::byte_buffer sent;
+  target.ask_position({}, [](const result<log_position>&) {});
+  BOOST_TEST(present->take(sent));
 }

@@ -176,6 +176,13 @@ BOOST_AUTO_TEST_CASE(a_rolling_restart_under_load_is_seen_by_nobody) {
   check_history("rolling", audit("rolling"));
 }
 
+BOOST_AUTO_TEST_CASE(few_orders_wait_for_all_restarts_among_them) {
+  const auto run = this->run("few", {"--first", "60", "--rolling", "3"});
+  BOOST_TEST(run.exit_code == 0, run.out << run.err);
+  BOOST_TEST(run.printed("restarted in order 15;"), run.out);
+  BOOST_TEST(run.printed("ok: 60 orders, 60 completed"), run.out);
+}
+
 BOOST_AUTO_TEST_CASE(the_processes_speak_tls_where_they_have_certificates) {
   const auto certificates = (dir.path() / "certificates").string();
   BOOST_REQUIRE(std::system((EVENTCORE_SOURCE_DIR "/runtime/make_certificates " + certificates +

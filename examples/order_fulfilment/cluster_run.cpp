@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <stdexcept>
@@ -61,13 +62,19 @@ public:
   explicit layout(const options& opts)
       : opts_{opts} {
     std::vector<std::string_view> nodes{services::all.begin(), services::all.end()};
+    if (!opts.consul.empty()) { // by which they find each other at any port
+      for (const auto node : nodes)
+        write(node, "127.0.0.1:0", "");
+      write(customers, "", "");
+      return;
+    }
     const auto ports = free_ports(nodes.size());
     std::string peers;
     for (std::size_t i = 0; i < nodes.size(); ++i)
       peers += (i > 0 ? ", \"127.0.0.1:" : "\"127.0.0.1:") + std::to_string(ports[i]) + '"';
     for (std::size_t i = 0; i < nodes.size(); ++i)
-      write(nodes[i], ports[i], peers);
-    write(customers, 0, peers);
+      write(nodes[i], "127.0.0.1:" + std::to_string(ports[i]), peers);
+    write(customers, "", peers);
   }
 
   std::filesystem::path folder(std::string_view service) const { return opts_.journal / service; }
@@ -76,14 +83,21 @@ public:
   }
 
 private:
-  void write(std::string_view node, std::uint16_t port, const std::string& peers) const {
+  void write(std::string_view node, const std::string& listen, const std::string& peers) const {
     std::filesystem::create_directories(opts_.journal);
     std::ofstream out{configuration(node)};
+    using std::filesystem::perms; // it may hold a token
+    std::filesystem::permissions(configuration(node), perms::owner_read | perms::owner_write);
     out << "[eventcore]\nname = \"" << node << "\"\nservice = \"" << node << "\"\njournal = " << folder(node)
         << "\nthreads = 2\nstop-within = 10s\n\n[eventcore.cluster]\nid = \"order_fulfilment\"\n";
-    if (port > 0)
-      out << "listen = \"127.0.0.1:" << port << "\"\n";
+    if (!listen.empty())
+      out << "listen = \"" << listen << "\"\n";
     out << "peers = [" << peers << "]\nheartbeat = 250ms\nsilence = 2s\npatience = 10s\n";
+    if (!opts_.consul.empty()) {
+      out << "\n[eventcore.consul]\nurl = \"" << opts_.consul << "\"\ntime-to-live = 5s\n";
+      if (const auto* token = std::getenv("CONSUL_HTTP_TOKEN"))
+        out << "token = \"" << token << "\"\n";
+    }
     if (!opts_.certificates.empty())
       for (auto [key, file] : {std::pair{"certificate", std::string{node} + ".pem"},
                                {"key", std::string{node} + ".key"},
@@ -195,6 +209,9 @@ int run_cluster(const options& opts) {
   eventcore::node node{eventcore::open_memory_journal(), *node_options};
   if (auto joined = node.join(); !joined)
     return complain(joined.error().message());
+  // Consul knows services: the front is an actor of one, and the others are watched while they are restarted.
+  for (auto service : services::all)
+    (void)node.service(std::string{service});
   remote_front front{node.service(std::string{checkout_name}), opts.history};
 
   supervisor processes{[](const std::string& what) {
@@ -212,8 +229,12 @@ int run_cluster(const options& opts) {
                           return wait_until(30s, [&] { return connects_to(node, service) > 0; });
                         }};
   const auto begun = std::chrono::steady_clock::now();
+  std::atomic<std::size_t> placed{0};
   const auto failure = fulfil(
-      {[&](const PlaceOrder& order) { return front.place(order); },
+      {[&](const PlaceOrder& order) {
+         faults.wait_for_turn(placed++, of.orders.size());
+         return front.place(order);
+       },
        [&](const std::string& order) { return front.await(order); }},
       of.orders, opts.at_once, [&](const run_counts& c) { faults.progress(c.ended(), c.all); },
       [&] { show(node, front); });

@@ -155,6 +155,10 @@ int main(int argc, char** argv) {
                  "customers: the processes speak TLS")
       ->check(CLI::ExistingDirectory)
       ->needs(cluster);
+  app.add_option("--consul", opts.consul,
+                 "URL of a Consul agent, by which the processes find each other, at other ports after each "
+                 "start; the environment variable CONSUL_HTTP_TOKEN is the token")
+      ->needs(cluster);
   app.add_option("--history", opts.history, "File for a line of JSON on each call of a customer")
       ->needs(cluster);
   try {

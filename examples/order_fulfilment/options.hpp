@@ -34,6 +34,7 @@ struct options {
   std::uint32_t rolling = 0;      ///< restarts of all processes in order
   std::uint32_t longest_stop = 3; ///< seconds that a process is stopped for
   std::filesystem::path certificates{};
+  std::string consul{}; ///< URL; empty: the processes have seeds
   std::filesystem::path history{};
   std::vector<std::string> arguments{}; ///< all, for the other processes
 };

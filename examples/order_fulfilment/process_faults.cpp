@@ -31,8 +31,8 @@ void process_faults::wait_for_turn(std::size_t number, std::size_t all) {
   const auto steps = options_.chaos + options_.rolling;
   const auto share = static_cast<double>(number) / static_cast<double>(all);
   std::unique_lock lock{mutex_};
-  changed_.wait(lock,
-                [&] { return done_ == steps || share <= static_cast<double>(done_ + 2) / (steps + 1); });
+  changed_.wait_for(lock, 1min,
+                    [&] { return done_ == steps || share <= static_cast<double>(done_ + 2) / (steps + 1); });
 }
 
 process_faults::counts process_faults::finish() {
@@ -52,7 +52,7 @@ void process_faults::run(std::stop_token end) {
       changed_.wait_until(lock, end, stopped_.begin()->first, is_due);
     const bool now = is_due();
     lock.unlock();
-    if (end.stop_requested())
+    if (!now && end.stop_requested())
       break;
     let_go_on(false);
     if (!now)

@@ -41,7 +41,7 @@ public:
   /// restarts. A minute at most.
   void wait_for_turn(std::size_t number, std::size_t all);
 
-  /// Waits until those that were stopped go on.
+  /// Waits until all that is due is done, and those that were stopped go on.
   counts finish();
 
 private:

@@ -94,7 +94,7 @@ caf::behavior cluster_broker::make_behavior() {
       },
       [this](event_ways_changed) {
         for (auto& [h, c] : connections_)
-          if (c.link)
+          if (c.link && !c.leaving)
             attach_event_ways(c);
       },
       [this](get_members) { return members(); },

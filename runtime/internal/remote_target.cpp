@@ -97,7 +97,12 @@ void remote_target::deliver(federation_batch batch, std::function<void(federatio
 }
 
 void remote_target::connected(std::shared_ptr<outbox> to, bool accepts) {
-  std::lock_guard lock{mutex_};
+  std::unique_lock lock{mutex_};
+  // A node that moved can be there before its former connection is lost, over which no answer comes any more.
+  if (out_ && out_ != to) {
+    give_up("it has moved", lock);
+    lock.lock();
+  }
   accepts_ = accepts;
   if (out_ == to)
     return;
@@ -107,8 +112,11 @@ void remote_target::connected(std::shared_ptr<outbox> to, bool accepts) {
 
 void remote_target::lost(const outbox& to, const std::string& why) {
   std::unique_lock lock{mutex_};
-  if (out_.get() != &to)
-    return;
+  if (out_.get() == &to)
+    give_up(why, lock);
+}
+
+void remote_target::give_up(const std::string& why, std::unique_lock<std::mutex>& lock) {
   out_.reset();
   why_ = why;
   const auto questions = std::exchange(questions_, {});

@@ -31,6 +31,8 @@ public:
 
 private:
   error unavailable() const;
+  /// Is not connected from now on, and answers all that waits, without the lock.
+  void give_up(const std::string& why, std::unique_lock<std::mutex>& lock);
 
   const std::string name_;
   const std::size_t max_message_;
