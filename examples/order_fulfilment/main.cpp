@@ -155,6 +155,10 @@ int main(int argc, char** argv) {
                  "customers: the processes speak TLS")
       ->check(CLI::ExistingDirectory)
       ->needs(cluster);
+  app.add_flag("--admin", opts.admin,
+               "Metrics and health of each process over HTTP on loopback, and a configuration of Prometheus "
+               "beside the journals")
+      ->needs(cluster);
   app.add_option("--history", opts.history, "File for a line of JSON on each call of a customer")
       ->needs(cluster);
   try {
