@@ -16,6 +16,8 @@ namespace bench {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 /// Takes spans and throws them away.
 class collector {
 public:
@@ -96,7 +98,7 @@ figure durable_command_observed(run_context& context) {
       std::unique_ptr<scraper> reader;
       if (observed)
         reader = std::make_unique<scraper>(node.admin_address());
-      f = drive_adds(node.system(), {.length = context.round_length()}, host, 10'000);
+      f = drive_adds(node.system(), {.warm_up = 0.1s, .length = context.round_length()}, host, 10'000);
       if (reader)
         pages += reader->pages;
     }

@@ -9,6 +9,7 @@
 #include <eventcore/persistence/memory_journal.hpp>
 
 #include <caf/io/all.hpp>
+#include <spdlog/spdlog.h>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ namespace {
 constexpr std::size_t message_bytes = 200;
 
 eventcore::node_options member(const std::string& name) {
+  spdlog::set_level(spdlog::level::err); // nodes that come and go are no news here
   eventcore::node_options options;
   options.name = name;
   options.journal.service = name;
@@ -104,7 +106,8 @@ load load_of(const run_context& context, std::size_t in_flight, bool alternated)
   load l;
   l.drivers = in_flight >= 4'096 ? 64 : in_flight >= 256 ? 16 : 1;
   l.in_flight = in_flight / l.drivers;
-  l.length = alternated ? context.round_length() : context.length();
+  l.warm_up = std::chrono::duration<double>{0.1};
+  l.length = alternated ? context.round_length() : context.length() / 2;
   return l;
 }
 
@@ -141,7 +144,7 @@ figure call(run_context& context, std::size_t in_flight) {
   two_processes both{context.dir};
   const auto l = load_of(context, in_flight, true);
   auto f = alternate(
-      context.rounds(), [&] { return drive_calls(both, l); }, [&] { return drive_raw(both, l); });
+      context.quick ? 3 : 9, [&] { return drive_calls(both, l); }, [&] { return drive_raw(both, l); });
   f.note += in_flight_note(in_flight);
   return f;
 }

@@ -33,7 +33,7 @@ struct run_context {
   std::size_t batch_events = 256;
   std::size_t record_bytes = 256;
 
-  std::chrono::duration<double> length() const { return std::chrono::duration<double>{quick ? 1.5 : 10.0}; }
+  std::chrono::duration<double> length() const { return std::chrono::duration<double>{quick ? 1.0 : 10.0}; }
   /// Of `alternate`: how often, and how long each load runs.
   std::size_t rounds() const { return quick ? 5 : 9; }
   std::chrono::duration<double> round_length() const { return length() / 5; }
