@@ -159,6 +159,10 @@ int main(int argc, char** argv) {
                  "URL of a Consul agent, by which the processes find each other, at other ports after each "
                  "start; the environment variable CONSUL_HTTP_TOKEN is the token")
       ->needs(cluster);
+  app.add_flag("--admin", opts.admin,
+               "Metrics and health of each process over HTTP on loopback, and a configuration of Prometheus "
+               "beside the journals")
+      ->needs(cluster);
   app.add_option("--history", opts.history, "File for a line of JSON on each call of a customer")
       ->needs(cluster);
   try {
