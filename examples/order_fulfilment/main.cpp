@@ -53,7 +53,10 @@ int complain(const std::string& what) {
 
 /// Sees to it that the folder of the journals is there if it is to be gone on with, and empty if not.
 int prepare_journals(const options& opts) {
-  const bool there = std::filesystem::exists(opts.journal);
+  const bool is_folder = std::filesystem::is_directory(opts.journal);
+  if (!is_folder && std::filesystem::exists(opts.journal))
+    return complain(opts.journal.string() + " is no folder");
+  const bool there = is_folder && !std::filesystem::is_empty(opts.journal);
   if (opts.resume && !there)
     return complain(opts.journal.string() + ": there is no journal to go on with");
   if (opts.resume || !there)
@@ -189,7 +192,7 @@ int main(int argc, char** argv) {
       }
   try {
     return run(opts);
-  } catch (const bad_file& e) {
+  } catch (const std::exception& e) { // of a file, or a folder that cannot be made
     return complain(e.what());
   }
 }
