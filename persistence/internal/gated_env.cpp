@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <thread>
@@ -110,6 +111,13 @@ result<void> gated_env::try_start() {
   };
   if (auto code = mdb_env_create(&env_))
     return fail(code, "mdb_env_create");
+  // LMDB ends the process over some damaged pages, and knows the name of its source file only.
+  mdb_env_set_userctx(env_, this);
+  mdb_env_set_assert(env_, [](MDB_env* env, const char*) {
+    const auto& damaged = static_cast<const gated_env*>(mdb_env_get_userctx(env))->config_;
+    std::fprintf(stderr, "%s: a page of its data.mdb is damaged, and LMDB ends the process; %s\n",
+                 damaged.subject.c_str(), damaged.if_damaged.c_str());
+  });
   if (auto code = mdb_env_set_maxdbs(env_, config_.max_tables))
     return fail(code, "mdb_env_set_maxdbs");
   if (auto code = mdb_env_set_maxreaders(env_, max_readers))
