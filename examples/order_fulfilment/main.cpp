@@ -126,7 +126,8 @@ int main(int argc, char** argv) {
       "A share is a number from 0 to 1, for one participant (order, payment, inventory, shipping) or all:\n"
       "payment=0.2,shipping=0.1 or 0.1; --slow and --lie alone mean 0.1. The same orders meet the same "
       "faults in\n"
-      "every run."};
+      "every run.",
+      "order_fulfilment"};
   app.footer("--journal DIR is the folder of the journals; the default one, " + opts.journal.string() +
              ", is made anew.\nOptions of nodes:\n\n" + eventcore::node_options_help());
   app.add_option("--orders", opts.orders,
