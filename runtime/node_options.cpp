@@ -111,6 +111,9 @@ public:
 
   /// Takes over `value`, which is of the option's type or not.
   complaint take(const caf::config_option& option, const caf::config_value& value, node_options& to) const {
+    using whole_number = caf::config_value::integer;
+    if (is_real(option) && caf::holds_alternative<whole_number>(value)) // such as 1
+      return take(option, caf::config_value{static_cast<double>(caf::get<whole_number>(value))}, to);
     if (option.check(value))
       return "must be of type " + wanted(option);
     return takers_.at(name_of(option))(value, to);
@@ -122,7 +125,7 @@ public:
            : type == "string"         ? "string: \"text\""
            : type == "timespan"       ? "timespan: a number with a unit, such as 500ms, 10s or 2min"
            : type == "list of string" ? "list of string: [\"a\", \"b\"]"
-           : type == "double"         ? "double: a number such as 0.01"
+           : is_real(option)          ? "real: a number such as 0.01"
                                       : "integer: a whole number that is not negative";
   }
 
@@ -152,6 +155,8 @@ public:
   }
 
 private:
+  static bool is_real(const caf::config_option& option) { return option.type_name() == "real64"; }
+
   /// A group of options. One with a question mark before its name takes them without the group's name on the command line.
   class group {
   public:
@@ -436,8 +441,11 @@ result<node_command_line> read_command_line(const strings& args, node_options de
   const auto is_file = [](const assignment& a) { return a.option->long_name() == "config-file"; };
   std::string file;
   for (auto& a : found->ours)
-    if (is_file(a))
+    if (is_file(a)) {
       file = caf::get<std::string>(a.value);
+      if (file.empty())
+        return bad("--config-file: it must not be empty");
+    }
   if (!file.empty())
     if (auto applied = apply_file(file, defaults); !applied)
       return applied.error();

@@ -314,11 +314,14 @@ BOOST_AUTO_TEST_CASE(a_folder_without_a_journal_is_named) {
   const auto file = dir.path() / "file";
   const auto empty = dir.path() / "empty";
   const auto garbage = dir.path() / "garbage";
+  const auto begun = dir.path() / "begun";
   std::ofstream{file} << "text";
   std::filesystem::create_directory(empty);
   std::filesystem::create_directory(garbage);
   std::ofstream{garbage / "data.mdb"} << std::string(100'000, 'x');
-  for (const auto& folder : {missing, file, empty, garbage})
+  std::filesystem::create_directory(begun);
+  std::ofstream{begun / "data.mdb"};
+  for (const auto& folder : {missing, file, empty, garbage, begun})
     for (const std::vector<std::string>& args : {std::vector<std::string>{"info"},
                                                  {"show", "order-1"},
                                                  {"streams"},
@@ -332,6 +335,7 @@ BOOST_AUTO_TEST_CASE(a_folder_without_a_journal_is_named) {
       BOOST_TEST(r.err.starts_with("eventcore: "), shown << " said " << r.err);
       check_contains(r.err, folder.string());
     }
+  check_contains(run({"info"}, begun).err, "never finished");
   BOOST_TEST(!std::filesystem::exists(missing));
   BOOST_TEST(std::filesystem::is_empty(empty));
 }

@@ -90,6 +90,10 @@ public:
 
   bool connected() const { return connected_; }
   bool send(std::string_view bytes) { return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0; }
+  bool answers() {
+    char first = 0;
+    return ::recv(fd_, &first, 1, 0) == 1;
+  }
   bool is_gone_within(std::chrono::milliseconds time) {
     const auto until = std::chrono::steady_clock::now() + time;
     char buffer[4096];
@@ -290,6 +294,32 @@ BOOST_AUTO_TEST_CASE(connections_that_say_nothing_end_and_many_keep_nobody_out) 
   for (auto& c : crowd)
     BOOST_REQUIRE(c.is_gone_within(10s));
   BOOST_TEST(two.calls("one"));
+}
+
+// What a node sees of peers that lost their power, or their network: members that never speak again, and close nothing.
+BOOST_AUTO_TEST_CASE(half_open_connections_end_after_the_silence_and_keep_nobody_out_longer) {
+  auto o = options("one");
+  o.cluster->max_connections = 8;
+  member one{o};
+  member two{options("two", {one.n.cluster_address()})};
+  BOOST_REQUIRE(two.calls("one"));
+  std::vector<raw_connection> gone;
+  for (char i = 'a'; i != 'a' + 7; ++i) {
+    gone.emplace_back(one.n.cluster_address());
+    gone.back().send(hello([i](auto& h) {
+      h.set_node(std::string("gone-") + i);
+      h.set_instance(std::string(16, i));
+      h.set_journal(std::string(16, i));
+    }));
+    BOOST_REQUIRE(gone.back().answers());
+  }
+  BOOST_TEST(two.calls("one"));
+  member three{options("three", {one.n.cluster_address()})};
+  for (auto& c : gone)
+    BOOST_TEST(c.is_gone_within(10s));
+  BOOST_TEST(eventually([&] { return three.calls("one"); }));
+  BOOST_TEST(two.calls("one"));
+  BOOST_TEST(two.n.members()[0].connects == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(a_frame_over_the_limit_ends_the_connection) {

@@ -141,6 +141,9 @@ BOOST_AUTO_TEST_CASE(what_a_file_may_not_say_is_named_with_line_and_key) {
   for (auto address : {"a", ":1", "a:", "a:x", "a:65536", "a:-1", "::1:80", "[]:80"})
     contains(complaint("[eventcore.cluster]\nlisten = \""s + address + "\"\n"), "it must be host:port");
   contains(complaint("[eventcore.cluster]\ninsecure = 1\n"), "it must be of type boolean: true or false");
+  contains(complaint("[eventcore.trace]\nsample = \"x\"\n"), "it must be of type real: a number such as");
+  contains(complaint("[eventcore.trace]\nsample = 2\n"), "it must be 0 to 1");
+  BOOST_TEST(complaint("[eventcore.trace]\nsample = 1\n") == "");
   contains(complaint("[eventcore]\nname = \"a\"\nname = \"b\"\n"),
            "3: eventcore.name is set in line 2 already");
   contains(complaint("[eventcore]\nname = \"a\"\n[eventcore.cluster]\n[eventcore]\nname = \"b\"\n"),
@@ -167,6 +170,9 @@ BOOST_AUTO_TEST_CASE(a_file_that_is_none_is_named_with_the_line) {
   const auto missing = read_config_file(path() / "missing.ini");
   BOOST_REQUIRE(!missing);
   contains(missing.error().message(), "missing.ini: the configuration file cannot be read: No such file");
+  const auto folder = read_config_file(path());
+  BOOST_REQUIRE(!folder);
+  contains(folder.error().message(), "the configuration file cannot be read: Is a directory");
   BOOST_TEST(complaint("") == "");
   BOOST_TEST(complaint("; nothing\n\n[eventcore]\n") == "");
 }

@@ -62,28 +62,33 @@ public:
   explicit layout(const options& opts)
       : opts_{opts} {
     std::vector<std::string_view> nodes{services::all.begin(), services::all.end()};
-    if (!opts.consul.empty()) { // by which they find each other at any port
-      for (const auto node : nodes)
-        write(node, "127.0.0.1:0", "");
-      write(customers, "", "");
-      return;
-    }
-    const auto ports = free_ports(nodes.size());
-    std::string peers;
+    const auto ports = free_ports(2 * nodes.size() + 1);
+    const auto listed = [&](std::size_t begin, std::size_t end) {
+      std::string list;
+      for (std::size_t i = begin; i < end; ++i)
+        list += (i > begin ? ", \"127.0.0.1:" : "\"127.0.0.1:") + std::to_string(ports[i]) + '"';
+      return list;
+    };
+    // By Consul they find each other at any port.
+    const auto peers = opts.consul.empty() ? listed(0, nodes.size()) : "";
     for (std::size_t i = 0; i < nodes.size(); ++i)
-      peers += (i > 0 ? ", \"127.0.0.1:" : "\"127.0.0.1:") + std::to_string(ports[i]) + '"';
-    for (std::size_t i = 0; i < nodes.size(); ++i)
-      write(nodes[i], "127.0.0.1:" + std::to_string(ports[i]), peers);
-    write(customers, "", peers);
+      write(nodes[i], "127.0.0.1:" + std::to_string(opts.consul.empty() ? ports[i] : 0),
+            ports[nodes.size() + i], peers);
+    write(customers, "", ports.back(), peers);
+    if (opts.admin)
+      write_scrapes(listed(nodes.size(), ports.size()));
   }
 
   std::filesystem::path folder(std::string_view service) const { return opts_.journal / service; }
   std::filesystem::path configuration(std::string_view node) const {
     return opts_.journal / (std::string{node} + ".ini");
   }
+  /// Of Prometheus, for all nodes; there with `--admin`.
+  std::filesystem::path scrapes() const { return opts_.journal / "prometheus.yml"; }
 
 private:
-  void write(std::string_view node, const std::string& listen, const std::string& peers) const {
+  void write(std::string_view node, const std::string& listen, std::uint16_t admin,
+             const std::string& peers) const {
     std::filesystem::create_directories(opts_.journal);
     std::ofstream out{configuration(node)};
     using std::filesystem::perms; // it may hold a token
@@ -104,8 +109,19 @@ private:
                                {"ca", "ca.pem"}})
         out << (key == "certificate"sv ? "\n[eventcore.tls]\n" : "") << key << " = "
             << opts_.certificates / file << '\n';
+    if (opts_.admin)
+      out << "\n[eventcore.admin]\nlisten = \"127.0.0.1:" << admin << "\"\n";
     if (!out.flush())
       throw std::runtime_error{configuration(node).string() + ": cannot be written"};
+  }
+
+  void write_scrapes(const std::string& targets) const {
+    std::ofstream out{scrapes()};
+    out << "scrape_configs:\n- job_name: order_fulfilment\n  scrape_interval: 1s\n  static_configs:\n  - "
+           "targets: ["
+        << targets << "]\n";
+    if (!out.flush())
+      throw std::runtime_error{scrapes().string() + ": cannot be written"};
   }
 
   const options& opts_;
@@ -203,7 +219,7 @@ int run_cluster(const options& opts) {
   spdlog::set_level(spdlog::level::err); // who comes and goes is shown otherwise
   const auto of = read_business(opts);
   const layout where{opts};
-  auto node_options = eventcore::read_config_file(where.configuration(customers));
+  auto node_options = eventcore::read_config_file(where.configuration(customers), opts.node);
   if (!node_options)
     return complain(node_options.error().message());
   eventcore::node node{eventcore::open_memory_journal(), *node_options};
@@ -222,6 +238,8 @@ int run_cluster(const options& opts) {
     processes.start(std::string{service}, arguments_of(opts, where, service));
   std::cout << (opts.resume ? "going on with " : "beginning ") << of.orders.size() << " orders in "
             << services::all.size() << " processes, journals in " << opts.journal.string() << std::endl;
+  if (opts.admin)
+    std::cout << "to see them: prometheus --config.file=" << where.scrapes().string() << std::endl;
 
   process_faults faults{processes,
                         {opts.chaos, opts.rolling, opts.longest_stop, opts.injected.seed},

@@ -12,8 +12,10 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <limits>
+#include <thread>
 
 namespace shop {
 
@@ -51,23 +53,43 @@ int complain(const std::string& what) {
   return 1;
 }
 
-/// Sees to it that the folder of the journals is there if it is to be gone on with, and empty if not.
-int prepare_journals(const options& opts) {
-  const bool there = std::filesystem::exists(opts.journal);
-  if (opts.resume && !there)
-    return complain(opts.journal.string() + ": there is no journal to go on with");
-  if (opts.resume || !there)
-    return 0;
-  if (opts.journal_given)
-    return complain(opts.journal.string() +
-                    ": there is a journal; go on with it by --resume, or name another");
+/// Who has one of the journals, and does not end within some seconds, as the processes of a run do whose first one was
+/// killed. Empty: nobody.
+std::string holder_of(const std::filesystem::path& folder) {
   eventcore::lmdb_options as_it_is;
   as_it_is.create = false;
-  for (auto* folder : {"gateway", "order"})
-    if (const auto old = eventcore::open_lmdb_journal(opts.journal / folder, as_it_is);
-        !old && old.error().code() == eventcore::journal_errc::locked)
-      return complain(old.error().message() + "; name another one by --journal");
-  std::filesystem::remove_all(opts.journal);
+  std::vector<std::string_view> names{services::all.begin(), services::all.end()};
+  names.push_back("gateway");
+  for (const auto name : names)
+    for (int tries = 0;; ++tries) {
+      const auto old = eventcore::open_lmdb_journal(folder / name, as_it_is);
+      if (old || old.error().code() != eventcore::journal_errc::locked)
+        break;
+      if (tries == 30)
+        return old.error().message();
+      std::this_thread::sleep_for(std::chrono::milliseconds{100});
+    }
+  return {};
+}
+
+/// Sees to it that the folder of the journals is there if it is to be gone on with, and empty if not.
+int prepare_journals(const options& opts) {
+  const bool is_folder = std::filesystem::is_directory(opts.journal);
+  if (!is_folder && std::filesystem::exists(opts.journal))
+    return complain(opts.journal.string() + " is no folder");
+  const bool there = is_folder && !std::filesystem::is_empty(opts.journal);
+  if (opts.resume && !there)
+    return complain(opts.journal.string() + ": there is no journal to go on with");
+  if (!there)
+    return 0;
+  if (!opts.resume && opts.journal_given)
+    return complain(opts.journal.string() +
+                    ": there is a journal; go on with it by --resume, or name another");
+  // Before anything is removed, or the other run's configuration files are written anew.
+  if (const auto holder = holder_of(opts.journal); !holder.empty())
+    return complain(holder + "; name another one by --journal");
+  if (!opts.resume)
+    std::filesystem::remove_all(opts.journal);
   return 0;
 }
 
@@ -104,7 +126,8 @@ int main(int argc, char** argv) {
       "A share is a number from 0 to 1, for one participant (order, payment, inventory, shipping) or all:\n"
       "payment=0.2,shipping=0.1 or 0.1; --slow and --lie alone mean 0.1. The same orders meet the same "
       "faults in\n"
-      "every run."};
+      "every run.",
+      "order_fulfilment"};
   app.footer("--journal DIR is the folder of the journals; the default one, " + opts.journal.string() +
              ", is made anew.\nOptions of nodes:\n\n" + eventcore::node_options_help());
   app.add_option("--orders", opts.orders,
@@ -159,6 +182,10 @@ int main(int argc, char** argv) {
                  "URL of a Consul agent, by which the processes find each other, at other ports after each "
                  "start; the environment variable CONSUL_HTTP_TOKEN is the token")
       ->needs(cluster);
+  app.add_flag("--admin", opts.admin,
+               "Metrics and health of each process over HTTP on loopback, and a configuration of Prometheus "
+               "beside the journals")
+      ->needs(cluster);
   app.add_option("--history", opts.history, "File for a line of JSON on each call of a customer")
       ->needs(cluster);
   try {
@@ -193,7 +220,7 @@ int main(int argc, char** argv) {
       }
   try {
     return run(opts);
-  } catch (const bad_file& e) {
+  } catch (const std::exception& e) { // of a file, or a folder that cannot be made
     return complain(e.what());
   }
 }

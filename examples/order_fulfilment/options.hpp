@@ -33,6 +33,7 @@ struct options {
   std::uint32_t chaos = 0;        ///< faults of processes
   std::uint32_t rolling = 0;      ///< restarts of all processes in order
   std::uint32_t longest_stop = 3; ///< seconds that a process is stopped for
+  bool admin = false;             ///< each process has an admin port
   std::filesystem::path certificates{};
   std::string consul{}; ///< URL; empty: the processes have seeds
   std::filesystem::path history{};

@@ -84,6 +84,8 @@ std::ifstream open(const std::filesystem::path& file) {
   std::ifstream in{file};
   if (!in)
     throw bad_file{file.string() + ": cannot be opened"};
+  if (std::filesystem::is_directory(file)) // which can be opened, but not read
+    throw bad_file{file.string() + ": is a folder"};
   return in;
 }
 

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <stdexcept>
 #include <thread>
 
 namespace shop {
@@ -22,8 +23,11 @@ constexpr auto pause = 100ms;
 
 remote_front::remote_front(eventcore::service_handle checkout, const std::filesystem::path& history)
     : checkout_{std::move(checkout)} {
-  if (!history.empty())
-    history_.open(history);
+  if (history.empty())
+    return;
+  history_.open(history);
+  if (!history_)
+    throw std::runtime_error{history.string() + ": cannot be written"};
 }
 
 eventcore::result<eventcore::saga_phase> remote_front::place(const PlaceOrder& order) {

@@ -1,7 +1,10 @@
 #include <eventcore/persistence/internal/gated_env.hpp>
 
+#include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include <fcntl.h>
@@ -108,6 +111,13 @@ result<void> gated_env::try_start() {
   };
   if (auto code = mdb_env_create(&env_))
     return fail(code, "mdb_env_create");
+  // LMDB ends the process over some damaged pages, and knows the name of its source file only.
+  mdb_env_set_userctx(env_, this);
+  mdb_env_set_assert(env_, [](MDB_env* env, const char*) {
+    const auto& damaged = static_cast<const gated_env*>(mdb_env_get_userctx(env))->config_;
+    std::fprintf(stderr, "%s: a page of its data.mdb is damaged, and LMDB ends the process; %s\n",
+                 damaged.subject.c_str(), damaged.if_damaged.c_str());
+  });
   if (auto code = mdb_env_set_maxdbs(env_, config_.max_tables))
     return fail(code, "mdb_env_set_maxdbs");
   if (auto code = mdb_env_set_maxreaders(env_, max_readers))
@@ -116,8 +126,14 @@ result<void> gated_env::try_start() {
     if (auto code = mdb_env_set_mapsize(env_, config_.map_bytes))
       return fail(code, "mdb_env_set_mapsize");
   unsigned flags = MDB_NOTLS | (config_.read_only ? MDB_RDONLY : 0u);
-  if (auto code = mdb_env_open(env_, config_.dir.c_str(), flags, 0644))
-    return fail(code, "cannot open its data.mdb");
+  if (auto code = mdb_env_open(env_, config_.dir.c_str(), flags, 0644)) {
+    if (std::error_code ignored;
+        config_.read_only && std::filesystem::file_size(config_.dir / "data.mdb", ignored) == 0)
+      return failed("it was created, but never finished; open it for writing"); // LMDB says EBADF
+    return fail(code, code == EACCES
+                          ? "cannot open its data.mdb, or its lock.mdb, which readers write to, too"
+                          : "cannot open its data.mdb");
+  }
   if (auto checked = check_size(); !checked)
     return checked;
   MDB_txn* txn = nullptr;

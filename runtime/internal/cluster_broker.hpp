@@ -135,7 +135,8 @@ private:
     std::shared_ptr<remote_source> source{};
     std::shared_ptr<remote_target> target{};
     std::string tls_failure() const;
-    std::shared_ptr<const tls_session> tls{}; ///< null: it is not encrypted
+    std::shared_ptr<const tls_session> tls{};                             ///< null: it is not encrypted
+    std::optional<std::chrono::system_clock::time_point> trusted_until{}; ///< of a member
   };
 
   /// A node that this one connects to.

@@ -122,6 +122,8 @@ std::optional<std::string> cluster_broker::conflict_with_others(handle h, const 
 
 void cluster_broker::on_member(handle h, connection& c) {
   learn_from(*c.peer);
+  if (c.tls)
+    c.trusted_until = c.tls->trusted_until();
   const auto max_message =
       std::min<std::size_t>(env_->options.max_message,
                             c.peer->max_message() > 0 ? c.peer->max_message() : env_->options.max_message);
@@ -308,6 +310,7 @@ void cluster_broker::on_tick() {
 
 void cluster_broker::look_after(time_point now) {
   const auto& options = env_->options;
+  const auto wall_clock = std::chrono::system_clock::now();
   std::vector<std::pair<handle, std::string>> ended;
   for (auto& [h, c] : connections_) {
     if (c.closing) {
@@ -323,6 +326,10 @@ void cluster_broker::look_after(time_point now) {
     }
     if (now - c.heard > options.silence) {
       ended.emplace_back(h, "nothing was heard of it for " + std::to_string(options.silence.count()) + " ms");
+      continue;
+    }
+    if (c.trusted_until && wall_clock > *c.trusted_until) {
+      ended.emplace_back(h, "its certificate has expired since it connected");
       continue;
     }
     if (c.served && c.out->size() > options.max_waiting_bytes + max_frame_) {

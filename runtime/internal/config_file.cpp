@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 
 namespace eventcore::internal {
 
@@ -62,11 +62,15 @@ private:
 } // namespace
 
 result<std::vector<config_entry>> parse_config_file(const std::filesystem::path& file) {
+  errno = 0;
   std::ifstream in{file, std::ios::binary};
-  const std::string text{std::istreambuf_iterator<char>{in}, {}};
+  std::ostringstream read;
+  if (in.is_open() && in.peek() != std::ifstream::traits_type::eof())
+    read << in.rdbuf();
   if (!in.is_open() || in.bad())
     return make_error(journal_errc::invalid_argument,
                       file.string() + ": the configuration file cannot be read: " + std::strerror(errno));
+  const auto text = std::move(read).str();
   const caf::string_view view{text};
   parsing all{caf::string_parser_state{view.begin(), view.end()}, {}};
   caf::detail::parser::read_ini(all.state, file_reader{all});

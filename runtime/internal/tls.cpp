@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <ctime>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -127,6 +128,19 @@ result<void> tls_session::connect(std::chrono::milliseconds within) {
     if (left.count() <= 0 || ::poll(&wanted, 1, static_cast<int>(left.count())) == 0)
       return failed("the other side did not speak in time");
   }
+}
+
+std::optional<std::chrono::system_clock::time_point> tls_session::trusted_until() const {
+  std::optional<std::chrono::system_clock::time_point> first;
+  const auto* chain = SSL_get0_verified_chain(ssl_.get());
+  for (int i = 0; chain != nullptr && i != sk_X509_num(chain); ++i) {
+    std::tm end{};
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(sk_X509_value(chain, i)), &end) != 1)
+      continue; // one that cannot be read would not have been taken
+    const auto at = std::chrono::system_clock::from_time_t(::timegm(&end));
+    first = first ? std::min(*first, at) : at;
+  }
+  return first;
 }
 
 rw_state tls_session::outcome(int returned, std::size_t& result) {

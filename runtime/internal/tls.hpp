@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace eventcore::internal {
@@ -28,6 +29,9 @@ public:
 
   /// Waits for the handshake, at most `within`. Error: `unreachable`, with what the other side or the checks say.
   result<void> connect(std::chrono::milliseconds within);
+
+  /// When the first certificate of those that vouch for the other side expires, by the wall clock. Nothing before the handshake.
+  std::optional<std::chrono::system_clock::time_point> trusted_until() const;
 
   // -- what CAF wants of a stream's policy
   caf::io::network::rw_state read_some(std::size_t& result, caf::io::network::native_socket, void* to,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "support/outside_program.hpp"
 #include "support/raw_server.hpp"
 #include "support/temp_dir.hpp"
 
@@ -10,9 +11,7 @@
 
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <fstream>
-#include <iostream>
 #include <sstream>
 
 namespace eventcore::test {
@@ -21,20 +20,12 @@ namespace eventcore::test {
 /// the test program ends: as skipped for CTest (77), and in CI as failed.
 inline const std::string& consul_program() {
   static const std::string program = [] {
-    const std::string command =
-        EVENTCORE_SOURCE_DIR "/tests/support/install_consul '" EVENTCORE_BIN_DIR "/../consul'";
-    std::string path;
-    auto* out = ::popen(command.c_str(), "r");
-    for (int c; out && (c = std::fgetc(out)) != EOF;)
-      if (c != '\n')
-        path += static_cast<char>(c);
-    if (out && ::pclose(out) == 0)
-      return path;
-    const bool must_run = std::getenv("CI") != nullptr;
-    std::cerr << "\n*** " << (must_run ? "FAILED" : "SKIPPED")
-              << ": no real Consul can be had here, so nothing was tested with one (see above) ***\n"
-              << std::flush;
-    std::_Exit(must_run ? 1 : 77);
+    auto path = debian_program("bullseye", "consul", "consul"); // Debian 12 has no package of it
+    if (path.empty()) {
+      skip_loudly("nothing was tested with a real Consul", "none can be had here");
+      std::_Exit(77);
+    }
+    return path;
   }();
   return program;
 }

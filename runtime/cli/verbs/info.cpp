@@ -13,7 +13,7 @@ class info final : public verb {
     app.add_flag("--json", json_, "Print one line of JSON");
     app.add_flag("--types", types_, "List the event types, each with the position of its first event");
     app.footer("Example:\n"
-               "  eventcore info -j build/permits --types\n"
+               "  eventcore info -j build/permits-journal --types\n"
                "\n"
                "A type is listed once for each form in which it was written.");
   }

@@ -246,7 +246,7 @@ class sagas final : public verb {
     };
     if (!id_.empty()) {
       if (auto phase = carry_out(category_, id_); !phase)
-        return phase.error();
+        return error{phase.error().code(), category_ + ' ' + id_ + ": " + phase.error().message()};
       return exit_code::done;
     }
     const auto journal = opened->journal();
