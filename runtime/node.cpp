@@ -92,9 +92,8 @@ struct node::impl {
   internal::node_identity identity() const {
     internal::node_identity self;
     self.node = name.empty() ? program_invocation_short_name : name;
-    self.service = service_id_of(service.empty() ? journal->info().service : service, name)
-                       ? *service_id_of(service.empty() ? journal->info().service : service, name)
-                       : self.node;
+    const auto id = service_id_of(service.empty() ? journal->info().service : service, name);
+    self.service = id ? *id : self.node;
     self.journal = journal->info().id;
     self.incarnation = journal->info().incarnation;
     return self;
