@@ -52,11 +52,10 @@ caf::behavior http_actor::make_behavior() {
 }
 
 void http_actor::on_exit() {
-  for (auto& [key, call] : calls_)
-    if (pool_.cancel(call.job))
-      answer(call, make_error(entity_errc::stopped, call.job->what + ": the client is shutting down"));
+  for (const auto& job : pool_.stop())
+    if (auto call = calls_.extract({job->deadline, job->id}))
+      answer(call.mapped(), make_error(entity_errc::stopped, job->what + ": the client is shutting down"));
   calls_.clear(); // what was under way is answered by this: its outcome is not known
-  pool_.stop();
 }
 
 void http_actor::on_call(caf::mailbox_element& element) {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -111,17 +110,18 @@ bool http_pool::cancel(const http_job_ptr& job) {
   return false;
 }
 
-void http_pool::stop() {
+std::deque<http_job_ptr> http_pool::stop() {
   std::unique_lock guard{state_->mutex};
   if (std::exchange(state_->stopped, true))
-    return;
-  state_->waiting.clear();
+    return {};
+  auto not_begun = std::exchange(state_->waiting, {});
   for (auto* worker : state_->workers)
     if (worker && worker->job)
       worker->connection.break_off();
   state_->changed.notify_all();
   const std::size_t remaining = own_pool == state_.get() ? 1 : 0;
   state_->changed.wait_for(guard, longest_stop, [&] { return state_->workers.size() <= remaining; });
+  return not_begun;
 }
 
 } // namespace eventcore::internal

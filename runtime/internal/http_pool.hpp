@@ -2,6 +2,7 @@
 
 #include <eventcore/runtime/internal/http_connection.hpp>
 
+#include <deque>
 #include <functional>
 
 namespace eventcore::internal {
@@ -18,9 +19,9 @@ public:
   /// Takes the job back or breaks it off. True: it had not begun, and never will.
   bool cancel(const http_job_ptr& job);
 
-  /// Breaks off what runs, drops what waits, and ends the threads. One that does not end within a second (the system's
-  /// resolver cannot be broken off) is left to itself; it touches nothing but memory of its own.
-  void stop();
+  /// Breaks off what runs, returns what waits and never will begin, and ends the threads. One that does not end within a
+  /// second (the system's resolver cannot be broken off) is left to itself; it touches nothing but memory of its own.
+  std::deque<http_job_ptr> stop();
 
 private:
   struct state;
