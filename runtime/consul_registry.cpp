@@ -1,7 +1,7 @@
 #include <eventcore/runtime/consul_registry.hpp>
 
 #include <eventcore/persistence/internal/utf8.hpp>
-#include <eventcore/runtime/internal/http_connection.hpp>
+#include <eventcore/runtime/internal/http/http_connection.hpp>
 #include <eventcore/runtime/internal/registration.hpp>
 
 #include <nlohmann/json.hpp>

@@ -2,7 +2,7 @@
 
 #include <eventcore/actors/internal/subscription_cursor.hpp>
 #include <eventcore/persistence/internal/utf8.hpp>
-#include <eventcore/runtime/internal/federation_handler.hpp>
+#include <eventcore/runtime/internal/federation/federation_handler.hpp>
 #include <eventcore/runtime/node.hpp>
 
 #include <spdlog/spdlog.h>

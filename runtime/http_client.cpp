@@ -1,6 +1,6 @@
 #include <eventcore/runtime/http_client.hpp>
 
-#include <eventcore/runtime/internal/http_actor.hpp>
+#include <eventcore/runtime/internal/http/http_actor.hpp>
 
 namespace eventcore {
 

@@ -1,7 +1,7 @@
 #include <eventcore/runtime/journal_target.hpp>
 
 #include <eventcore/actors/publish_errc.hpp>
-#include <eventcore/runtime/internal/event_forms.hpp>
+#include <eventcore/runtime/internal/federation/event_forms.hpp>
 
 #include <algorithm>
 #include <cstring>

@@ -5,11 +5,11 @@
 #include <eventcore/actors/internal/start_sagas.hpp>
 #include <eventcore/actors/internal/subscription_actor.hpp>
 #include <eventcore/actors/internal/timer_actor.hpp>
-#include <eventcore/runtime/internal/cluster.hpp>
-#include <eventcore/runtime/internal/dead_letter_control.hpp>
+#include <eventcore/runtime/internal/cluster/cluster.hpp>
+#include <eventcore/runtime/internal/control/dead_letter_control.hpp>
+#include <eventcore/runtime/internal/control/saga_control.hpp>
 #include <eventcore/runtime/internal/end_signal.hpp>
-#include <eventcore/runtime/internal/node_view.hpp>
-#include <eventcore/runtime/internal/saga_control.hpp>
+#include <eventcore/runtime/internal/observability/node_view.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
 #include <caf/io/all.hpp>

@@ -1,7 +1,7 @@
 #include <eventcore/runtime/service.hpp>
 
 #include <eventcore/actors/internal/ask.hpp>
-#include <eventcore/runtime/internal/service_impl.hpp>
+#include <eventcore/runtime/internal/cluster/service_impl.hpp>
 
 namespace eventcore {
 

@@ -1,8 +1,8 @@
 #include <eventcore/runtime/transformations.hpp>
 
 #include <eventcore/persistence/internal/utf8.hpp>
-#include <eventcore/runtime/internal/emails.hpp>
-#include <eventcore/runtime/internal/personal_data.hpp>
+#include <eventcore/runtime/internal/federation/emails.hpp>
+#include <eventcore/runtime/internal/federation/personal_data.hpp>
 
 #include <google/protobuf/descriptor.h>
 

@@ -5,8 +5,8 @@
 
 #include <eventcore/runtime/cluster_errc.hpp>
 #include <eventcore/runtime/federation_hub.hpp>
-#include <eventcore/runtime/internal/remote_source.hpp>
-#include <eventcore/runtime/internal/remote_target.hpp>
+#include <eventcore/runtime/internal/cluster/remote_source.hpp>
+#include <eventcore/runtime/internal/cluster/remote_target.hpp>
 
 #include <boost/test/unit_test.hpp>
 

@@ -3,9 +3,9 @@
 #include "support/cluster_process.hpp"
 
 #include <eventcore/runtime/cluster_errc.hpp>
-#include <eventcore/runtime/internal/wire.hpp>
+#include <eventcore/runtime/internal/cluster/wire.hpp>
 
-#include <eventcore/runtime/internal/cluster.pb.h>
+#include <eventcore/runtime/internal/cluster/cluster.pb.h>
 
 #include <boost/test/unit_test.hpp>
 

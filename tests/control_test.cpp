@@ -5,8 +5,8 @@
 
 #include <eventcore/persistence/lmdb_journal.hpp>
 #include <eventcore/persistence/memory_journal.hpp>
-#include <eventcore/runtime/internal/control_client.hpp>
-#include <eventcore/runtime/internal/control_server.hpp>
+#include <eventcore/runtime/internal/control/control_client.hpp>
+#include <eventcore/runtime/internal/control/control_server.hpp>
 #include <eventcore/runtime/node.hpp>
 
 #include <nlohmann/json.hpp>

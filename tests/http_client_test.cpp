@@ -4,7 +4,7 @@
 
 #include <eventcore/actors/internal/ask.hpp>
 #include <eventcore/runtime/http_client.hpp>
-#include <eventcore/runtime/internal/http_actor.hpp>
+#include <eventcore/runtime/internal/http/http_actor.hpp>
 
 #include <httplib.h>
 

@@ -1,8 +1,8 @@
 #include "support/journal_helpers.hpp"
 #include "support/personal_events.hpp"
 
-#include <eventcore/runtime/internal/emails.hpp>
-#include <eventcore/runtime/internal/personal_data.hpp>
+#include <eventcore/runtime/internal/federation/emails.hpp>
+#include <eventcore/runtime/internal/federation/personal_data.hpp>
 #include <eventcore/runtime/transformations.hpp>
 
 #include "old_people.pb.h"

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <eventcore/persistence/journal.hpp>
-#include <eventcore/runtime/internal/control_client.hpp>
+#include <eventcore/runtime/internal/control/control_client.hpp>
 
 #include <filesystem>
 #include <memory>

@@ -3,7 +3,7 @@
 #include "support/journal_helpers.hpp"
 
 #include <eventcore/persistence/memory_journal.hpp>
-#include <eventcore/runtime/internal/federation_handler.hpp>
+#include <eventcore/runtime/internal/federation/federation_handler.hpp>
 #include <eventcore/runtime/journal_target.hpp>
 
 #include "people.pb.h"

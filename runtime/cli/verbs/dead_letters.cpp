@@ -4,7 +4,7 @@
 #include <eventcore/runtime/cli/event_json.hpp>
 #include <eventcore/runtime/cli/journal_operator.hpp>
 #include <eventcore/runtime/cli/verb.hpp>
-#include <eventcore/runtime/internal/dead_letter_control.hpp>
+#include <eventcore/runtime/internal/control/dead_letter_control.hpp>
 
 #include <algorithm>
 #include <string>

@@ -5,7 +5,7 @@
 #include <eventcore/runtime/cli/event_json.hpp>
 #include <eventcore/runtime/cli/journal_operator.hpp>
 #include <eventcore/runtime/cli/verb.hpp>
-#include <eventcore/runtime/internal/saga_control.hpp>
+#include <eventcore/runtime/internal/control/saga_control.hpp>
 
 #include <algorithm>
 #include <functional>

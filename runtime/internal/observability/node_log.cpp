@@ -1,0 +1,141 @@
+#include <eventcore/runtime/internal/observability/node_log.hpp>
+
+#include <eventcore/actors/log_scope.hpp>
+#include <eventcore/actors/trace_context.hpp>
+
+#include <fmt/chrono.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/async.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+
+namespace eventcore::internal {
+
+namespace {
+
+std::string time_of(spdlog::log_clock::time_point t) {
+  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(t.time_since_epoch()).count();
+  return fmt::format("{:%FT%T}.{:06}Z", fmt::gmtime(static_cast<std::time_t>(since / 1'000'000)),
+                     since % 1'000'000);
+}
+
+std::string_view view(spdlog::string_view_t text) {
+  return {text.data(), text.size()};
+}
+
+std::string json_line(const spdlog::details::log_msg& m, const std::string& service) {
+  nlohmann::ordered_json line{{"time", time_of(m.time)},
+                              {"level", view(spdlog::level::to_string_view(m.level))},
+                              {"message", view(m.payload)},
+                              {"service", service}};
+  if (const auto* scope = log_scope::current()) {
+    if (!scope->stream.empty())
+      line["stream"] = scope->stream;
+    if (scope->position > 0)
+      line["position"] = scope->position;
+    if (const auto trace = trace_context::parse(scope->traceparent)) {
+      line["trace_id"] = trace->trace_id();
+      line["span_id"] = trace->span_id();
+    }
+  }
+  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+/// A line stays one, whatever is in the message.
+void append_escaped(std::string& to, std::string_view text) {
+  for (char c : text) {
+    if (static_cast<unsigned char>(c) >= 0x20 || c == '\t')
+      to += c;
+    else
+      to += c == '\n' ? std::string{"\\n"} : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  }
+}
+
+std::string text_line(const spdlog::details::log_msg& m) {
+  auto line = fmt::format("{} {:<8} ", time_of(m.time), view(spdlog::level::to_string_view(m.level)));
+  append_escaped(line, view(m.payload));
+  std::string about;
+  if (const auto* scope = log_scope::current()) {
+    if (!scope->stream.empty())
+      about += fmt::format(" stream={}", scope->stream);
+    if (scope->position > 0)
+      about += fmt::format(" position={}", scope->position);
+    if (const auto trace = trace_context::parse(scope->traceparent))
+      about += fmt::format(" trace_id={}", trace->trace_id());
+  }
+  if (!about.empty())
+    line += " [" + about.substr(1) + ']';
+  return line;
+}
+
+/// Makes the line on the thread that writes it, where the scope is known.
+class line_sink final : public spdlog::sinks::sink {
+public:
+  line_sink(log_form form, std::string service, std::shared_ptr<spdlog::logger> behind)
+      : form_{form}
+      , service_{std::move(service)}
+      , behind_{std::move(behind)} {}
+
+  void log(const spdlog::details::log_msg& m) override {
+    behind_->log(m.level, form_ == log_form::json ? json_line(m, service_) : text_line(m));
+  }
+  void flush() override { behind_->flush(); }
+  void set_pattern(const std::string&) override {}
+  void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
+
+private:
+  const log_form form_;
+  const std::string service_;
+  const std::shared_ptr<spdlog::logger> behind_;
+};
+
+} // namespace
+
+struct node_log::impl {
+  std::shared_ptr<std::atomic<std::uint64_t>> failed = std::make_shared<std::atomic<std::uint64_t>>(0);
+  std::shared_ptr<spdlog::details::thread_pool> pool{};
+  std::shared_ptr<spdlog::logger> before{};
+};
+
+node_log::node_log(const log_options& options, std::string service)
+    : impl_{std::make_unique<impl>()} {
+  std::string problem;
+  spdlog::sink_ptr place;
+  if (!options.file.empty())
+    try {
+      place = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file.string());
+    } catch (const spdlog::spdlog_ex& e) {
+      problem = e.what();
+    }
+  if (!place)
+    place = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  impl_->pool =
+      std::make_shared<spdlog::details::thread_pool>(std::max<std::size_t>(options.max_waiting, 1), 1);
+  auto behind = std::make_shared<spdlog::async_logger>("eventcore", std::move(place), impl_->pool,
+                                                       spdlog::async_overflow_policy::overrun_oldest);
+  behind->set_pattern("%v");
+  behind->set_level(spdlog::level::trace);
+  behind->flush_on(spdlog::level::trace);
+  behind->set_error_handler([failed = impl_->failed](const std::string&) { ++*failed; });
+  impl_->before = spdlog::default_logger();
+  auto front = std::make_shared<spdlog::logger>(
+      "eventcore", std::make_shared<line_sink>(options.form, std::move(service), std::move(behind)));
+  front->set_level(impl_->before->level());
+  spdlog::set_default_logger(std::move(front));
+  if (!problem.empty())
+    spdlog::error("the log goes to standard error, because its file cannot be opened: {}", problem);
+}
+
+node_log::~node_log() {
+  spdlog::set_default_logger(impl_->before);
+  // The pool's end writes what waits.
+}
+
+std::uint64_t node_log::lost() const noexcept {
+  return *impl_->failed + impl_->pool->overrun_counter();
+}
+
+} // namespace eventcore::internal
