@@ -85,9 +85,12 @@ result<std::vector<dead_letter>> list_dead_letters(journal_reader& journal, std:
       DeadLetterReplayWanted wish;
       DeadLetterReplayed replayed;
       DeadLetterDropped dropped;
+      const SubscriptionBound bound;
       if (event.type == letter.GetTypeName() && letter.ParseFromString(event.payload)) {
-        open[letter.position()] = {letter.position(), letter.stream(),   letter.version(),  letter.type(),
-                                   letter.why(),      letter.attempts(), event.occurred_at, false};
+        open[letter.position()] = {letter.position(), letter.source(),   letter.stream(),
+                                   letter.version(),  letter.type(),     letter.why(),
+                                   letter.attempts(), event.occurred_at, false,
+                                   event.version};
       } else if (event.type == wish.GetTypeName() && wish.ParseFromString(event.payload)) {
         if (auto i = open.find(wish.position()); i != open.end())
           i->second.replay_wanted = true;
@@ -104,7 +107,7 @@ result<std::vector<dead_letter>> list_dead_letters(journal_reader& journal, std:
         i->second.replay_wanted = false;
       } else if (event.type == dropped.GetTypeName() && dropped.ParseFromString(event.payload)) {
         open.erase(dropped.position());
-      } else {
+      } else if (event.type != bound.GetTypeName()) {
         return make_error(subscription_errc::not_decodable,
                           "event " + std::to_string(event.version) + " of stream " + event.stream +
                               " at position " + std::to_string(event.position) + " of type " + event.type +
@@ -116,6 +119,24 @@ result<std::vector<dead_letter>> list_dead_letters(journal_reader& journal, std:
   for (auto& [position, letter] : open)
     letters.push_back(std::move(letter));
   return letters;
+}
+
+result<recorded_event> read_dead_letter_event(journal_reader& journal, std::string_view subscription,
+                                              const dead_letter& letter) {
+  if (!letter.source.empty()) {
+    auto event = internal::read_parked_event(journal, subscription, letter.letter);
+    if (!event)
+      return event.error();
+    return std::move(event->content);
+  }
+  event_page page;
+  auto next = letter.position;
+  if (auto read = journal.read_log(next, page, {}, {.events = 1}); !read)
+    return read.error();
+  if (page.empty())
+    return make_error(subscription_errc::no_such_letter,
+                      "there is no event at position " + std::to_string(letter.position));
+  return *page.begin();
 }
 
 result<std::size_t> want_dead_letters_replayed(journal& journal, std::string_view subscription,

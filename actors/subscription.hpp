@@ -13,11 +13,14 @@
 
 namespace eventcore {
 
+class event_source;
+
 /// Where a subscription begins that has no cursor yet.
 class start_from {
 public:
   static constexpr start_from beginning() noexcept { return start_from{1}; }
-  /// With the events that are committed after the subscription was made.
+  /// With the events that are committed after the subscription was made; after it reached its source for the first time, if it
+  /// has one: behind the last position that is known of that here.
   static constexpr start_from now() noexcept { return start_from{0}; }
   /// With the event at `p`.
   static constexpr start_from position(log_position p) noexcept { return start_from{p > 0 ? p : 1}; }
@@ -50,6 +53,10 @@ struct subscription_options {
   std::string name;
   /// What it reads; types that are admitted and not declared by the subscriber are counted and passed over.
   log_filter filter{};
+  /// Whose events: `node::remote_events("orders")`, say. Null: those of the node's own journal. All positions are then positions in
+  /// the source's log. The cursor lies in the own journal, together with the source's name and history, so that a handler that answers
+  /// with commands for entities here does so exactly once. A source that is not reached is waited for, visibly.
+  std::shared_ptr<event_source> source{};
   start_from start = start_from::beginning();
   /// Keep no cursor in the journal: each start begins at `start`, and the subscriber sees to it that nothing is lost.
   bool keep_cursor = true;
@@ -75,9 +82,9 @@ struct subscription_options {
 
 enum class subscription_state : std::uint8_t {
   catching_up,
-  live,     ///< it has read all there is
-  retrying, ///< an event failed, or the journal cannot be read or written; tried again with back-off
-  stopped,  ///< as `on_failure::stop` wants, or because the cursor was moved by somebody else
+  live, ///< it has read all there is
+  retrying, ///< an event failed, or the journal or the source cannot be read or written; tried again with back-off
+  stopped, ///< as `on_failure::stop` wants, because the cursor was moved by somebody else, or the source has another history
 };
 
 std::string_view to_string(subscription_state state) noexcept;
@@ -88,7 +95,7 @@ struct subscription_stats {
   subscription_state state = subscription_state::catching_up;
   log_position position = 0; ///< all up to here is handled
   log_position cursor = 0;   ///< all up to here is known to be handled after a crash, too
-  log_position head = 0;     ///< of the journal
+  log_position head = 0;     ///< of the journal; of the source, as far as it is known here
   std::uint64_t lag() const noexcept { return head > position ? head - position : 0; }
 
   std::uint64_t handled = 0;
@@ -142,6 +149,11 @@ private:
 
 /// Takes over the cursor of a subscription that belongs to another history of the journal, after a backup was restored, or
 /// sets it anew: all up to `position` counts as handled. The subscription must not be running.
-result<void> set_subscription_cursor(journal& journal, std::string_view name, log_position position);
+///
+/// With a `source`, the cursor is one in its log, in the history that it has now, and the source must be reached. Errors: those of the
+/// journal and the source; `cursor_ahead`; `letters_open` if the history is another one than before, and there are dead letters
+/// behind `position`, whose places in the log other events may take.
+result<void> set_subscription_cursor(journal& journal, std::string_view name, log_position position,
+                                     const std::shared_ptr<event_source>& source = nullptr);
 
 } // namespace eventcore

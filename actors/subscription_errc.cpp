@@ -26,6 +26,10 @@ public:
       return "somebody else moved the subscription's cursor";
     case subscription_errc::no_such_letter:
       return "there is no such dead letter";
+    case subscription_errc::other_source:
+      return "the subscription's cursor is of another service's log";
+    case subscription_errc::letters_open:
+      return "the subscription has dead letters of another history";
     }
     return "unknown subscription error " + std::to_string(value);
   }

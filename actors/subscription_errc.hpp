@@ -12,9 +12,9 @@ enum class subscription_errc : std::uint8_t {
   invalid_options = 1,
   /// A subscription of this name is running in this node.
   name_in_use,
-  /// Its cursor stands behind the journal's end: the journal is older than the subscription.
+  /// Its cursor stands behind the end of the journal, or of its source: that is older than the subscription.
   cursor_ahead,
-  /// Its cursor is of another history of the journal: a backup was restored since.
+  /// Its cursor is of another history of the journal, or of its source: a backup was restored since.
   other_history,
   /// A handler threw an exception. The message names stream, version, position and type.
   handler_failed,
@@ -24,6 +24,10 @@ enum class subscription_errc : std::uint8_t {
   cursor_moved,
   /// The subscription has no such dead letter, or none at all.
   no_such_letter,
+  /// Its cursor is one in the log of another service than it is to follow now.
+  other_source,
+  /// Its cursor cannot go back into another history before its dead letters are replayed or dropped.
+  letters_open,
 };
 
 const std::error_category& subscription_category() noexcept;

@@ -43,6 +43,7 @@ subscription_actor::subscription_actor(caf::actor_config& config, eventcore::jou
     , letter_stream_{*find_dead_letter_stream(options_.name)}
     , admits_letters_{std::ranges::find(options_.filter.categories, dead_letter_category) !=
                       options_.filter.categories.end()}
+    , stored_history_{how.history}
     , lanes_(options_.workers)
     , completed_{how.first - 1}
     , cursor_{how.cursor}
@@ -55,6 +56,8 @@ subscription_actor::subscription_actor(caf::actor_config& config, eventcore::jou
   if (const auto seen_by = telemetry_of(home_system()); seen_by && seen_by->counts()) {
     metrics_ = std::make_shared<subscription_metrics>();
     metrics_->name = options_.name;
+    if (options_.source)
+      metrics_->source = options_.source->name();
     metrics_->position.set(completed_);
     seen_by->subscriptions.add(metrics_);
   }
@@ -81,10 +84,10 @@ caf::behavior subscription_actor::make_behavior() {
     return caf::make_error(caf::exit_reason::unhandled_exception);
   });
   outcomes_ = std::make_shared<outcome_list>(caf::weak_actor_ptr{ctrl()});
-  feed_.emplace(journal_, completed_ + 1, options_.filter, [self = caf::weak_actor_ptr{ctrl()}] {
-    if (auto alive = caf::actor_cast<caf::actor>(self))
-      caf::anon_send(alive, feed_more{});
-  });
+  if (!options_.source) {
+    history_ = {journal_.info().id, journal_.info().incarnation};
+    open_feed(completed_ + 1);
+  }
   letters_read_.emplace(stream_cursor{letter_stream_});
   send(this, look_at_letters{});
   settle();
@@ -92,6 +95,8 @@ caf::behavior subscription_actor::make_behavior() {
   return {
       [this](feed_more) {
         at_end_ = false;
+        if (options_.source && reading_.waits)
+          return retry_reading();
         pump();
         publish();
       },
@@ -105,11 +110,13 @@ caf::behavior subscription_actor::make_behavior() {
         work(l);
       },
       [this](retry_journal retry) {
-        (retry.writing ? writing_ : reading_).waits = false;
-        if (retry.writing)
-          return went_on();
-        at_end_ = false;
-        read_letters();
+        auto& trouble = retry.writing ? writing_ : reading_;
+        if (!trouble.waits || trouble.number != retry.number)
+          return;
+        if (!retry.writing)
+          return retry_reading();
+        trouble.waits = false;
+        went_on();
       },
       [this](outcomes_wait) { on_outcomes(); },
       [this](subscription_tick) { tick(); },
@@ -157,9 +164,18 @@ bool subscription_actor::has_room() const {
           bytes_in_hand_ < options_.chunk.bytes);
 }
 
+void subscription_actor::open_feed(log_position next) {
+  auto on_more = [self = caf::weak_actor_ptr{ctrl()}] {
+    if (auto alive = caf::actor_cast<caf::actor>(self))
+      caf::anon_send(alive, feed_more{});
+  };
+  feed_ = options_.source ? open_source_log(options_.source, next, options_.filter, std::move(on_more))
+                          : open_own_log(journal_, next, options_.filter, std::move(on_more));
+}
+
 void subscription_actor::pump() {
   for (int reads = 0; !at_end_; ++reads) {
-    if (create_ || stopping_ || stood_still_ || reading_.waits || !has_room())
+    if (stopping_ || stood_still_ || reading_.waits || (!feed_ && !bind()) || create_ || !has_room())
       return;
     if (reads == reads_in_a_row)
       return send(this, feed_more{});
@@ -172,17 +188,18 @@ void subscription_actor::pump() {
     }
     auto more = feed_->read(chunk->content, options_.chunk);
     if (!more)
-      return failed(reading_, more.error());
+      return reading_failed(more.error());
     reading_ = {};
     at_end_ = !*more;
     deal(std::move(chunk));
   }
 }
 
-/// Dead letters are for those who ask for them, and a subscription's own ones never for itself: it would park them again.
+/// Dead letters are for those who ask for them, and a subscription's own ones never for itself: it would park them again. Those in
+/// the log of a source are never its own.
 bool subscription_actor::wants(const recorded_event& event) const {
   return !event.stream.starts_with(letter_prefix) ||
-         (admits_letters_ && event.stream != letter_stream_.str());
+         (admits_letters_ && (options_.source || event.stream != letter_stream_.str()));
 }
 
 void subscription_actor::deal(chunk_ptr chunk) {
@@ -246,7 +263,9 @@ void subscription_actor::work(lane& l) {
   }
   auto& s = l.shares.front();
   l.run = std::make_shared<handler_run>();
-  l.run->source = journal_.info().service;
+  l.run->source = !s.letter                        ? source_name()
+                  : s.chunk->letter_source.empty() ? std::string_view{journal_.info().service}
+                                                   : s.chunk->letter_source;
   l.run->attempt = s.attempt;
   l.run->from_dead_letters = s.letter.has_value();
   l.number = ++numbers_;
@@ -353,6 +372,15 @@ void subscription_actor::publish() const {
   metrics_->state.store(now.state, std::memory_order_relaxed);
   metrics_->stalled.store(now.stalled, std::memory_order_relaxed);
   metrics_->position.set(now.position);
+  if (options_.source) {
+    metrics_->head.set(now.head);
+    metrics_->cut_off.store(reading_.why.has_value(), std::memory_order_relaxed);
+    const auto* next = lowest_unfinished();
+    auto since = next != nullptr ? next->occurred_at : timestamp{};
+    if (reading_.why && (next == nullptr || reading_.since < since))
+      since = reading_.since;
+    metrics_->behind_since.set(static_cast<std::uint64_t>(since.time_since_epoch().count()));
+  }
   metrics_->passed_over.set(now.passed_over);
   metrics_->retries.set(now.retries);
   metrics_->skipped.set(now.skipped);
@@ -415,14 +443,17 @@ void subscription_actor::stand_still(error why) {
   publish();
 }
 
-void subscription_actor::failed(trouble& with, const error& why) {
+void subscription_actor::failed(trouble& with, const error& why, std::chrono::milliseconds longest) {
   with.waits = true;
-  const retry_journal retry{&with == &writing_};
+  with.number = ++numbers_;
+  const retry_journal retry{&with == &writing_, with.number};
   if (why.code() == journal_errc::overloaded) {
     delayed_send(this, std::chrono::microseconds{overload_pause}, retry);
     return;
   }
-  with.backoff = std::clamp(with.backoff * 2, options_.backoff, options_.max_backoff);
+  with.backoff = std::clamp(with.backoff * 2, std::min(options_.backoff, longest), longest);
+  if (!with.why)
+    with.since = std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now());
   if (!with.why || with.why->message() != why.message())
     spdlog::error("subscription {}: {}; tried again in {} ms", options_.name, why.message(),
                   with.backoff.count());
@@ -483,7 +514,7 @@ subscription_stats subscription_actor::stats() const {
   auto s = stats_;
   s.position = handled_through();
   s.cursor = cursor_;
-  s.head = std::max(feed_->head(), s.position);
+  s.head = std::max(feed_ ? feed_->head() : log_position{0}, s.position);
   const bool pausing = std::ranges::any_of(lanes_, [](auto& l) { return l.at == lane::phase::pausing; });
   s.state = stood_still_                                                 ? subscription_state::stopped
             : reading_.why || writing_.why || pausing                    ? subscription_state::retrying

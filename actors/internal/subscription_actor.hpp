@@ -2,17 +2,17 @@
 
 #include <eventcore/actors/internal/handler_worker.hpp>
 #include <eventcore/actors/internal/multi_stream_actor.hpp>
+#include <eventcore/actors/internal/subscription_feed.hpp>
 #include <eventcore/actors/internal/subscription_names.hpp>
 #include <eventcore/actors/internal/telemetry.hpp>
 #include <eventcore/actors/subscriber.hpp>
-#include <eventcore/persistence/log_feed.hpp>
 
 #include <deque>
 #include <map>
 
 namespace eventcore::internal {
 
-/// Journal's writer to a subscription: there are new events.
+/// Journal's writer, or the source, to a subscription: there are new events, or the source is reached again.
 struct feed_more {};
 
 /// Subscription to itself: look after what takes time.
@@ -24,9 +24,10 @@ struct retry_lane {
   std::uint64_t number = 0;
 };
 
-/// Subscription to itself: the journal can be read, or written, again, perhaps.
+/// Subscription to itself: the journal, or the source, can be read, or the journal written, again, perhaps.
 struct retry_journal {
   bool writing = false;
+  std::uint64_t number = 0; ///< of the trouble
 };
 
 /// Answered with an empty message, as `await_position` is.
@@ -68,9 +69,11 @@ public:
   struct start {
     subscriber_type type;
     subscription_options options;
-    log_position first;  ///< to be handled
-    log_position cursor; ///< as the journal has it
-    bool create;         ///< it has no cursor yet
+    log_position
+        first; ///< to be handled; with a source and without a cursor, that is found when it is reached
+    log_position cursor;  ///< as the journal has it
+    bool create;          ///< it has no cursor yet
+    log_position history; ///< `history_of` the cursor, if it has one
     std::shared_ptr<const host_directory> hosts;
     subscription_name name;
   };
@@ -90,10 +93,11 @@ private:
   using steady = caf::actor_clock::time_point;
 
   struct chunk_in_hand {
-    log_chunk content;
+    event_chunk content;
     std::vector<std::vector<const recorded_event*>> shares; ///< by lane, if they are not all of the content
     std::size_t open = 0;                                   ///< lanes that are not through
-    event_page letter;
+    recorded_event letter{};
+    std::string letter_source{}; ///< empty: the own journal
   };
   using chunk_ptr = std::shared_ptr<chunk_in_hand>;
 
@@ -131,6 +135,7 @@ private:
   };
 
   // -- feeding
+  void open_feed(log_position next);
   void pump();
   bool has_room() const;
   void deal(chunk_ptr chunk);
@@ -143,18 +148,28 @@ private:
   const recorded_event& next_event(const lane& l) const;
   void went_on();
 
+  // -- the source, if there is one
+  bool bind();
+  void reading_failed(const error& why);
+  void retry_reading();
+  error other_history(const event_source::history& now) const;
+  std::string_view source_name() const;
+
   // -- failures
   void on_failure(lane& l, error why, bool hopeless);
   void on_breakdown(lane& l, const std::string& why);
   void pause(lane& l, std::chrono::milliseconds time);
   void stand_still(error why);
-  /// What keeps the journal from being read or written.
+  /// What keeps the journal or the source from being read, or the journal from being written.
   struct trouble {
-    bool waits = false;         ///< until `retry_journal`
+    bool waits = false; ///< until `retry_journal` of this number
+    std::uint64_t number = 0;
     std::optional<error> why{}; ///< until it works again
     std::chrono::milliseconds backoff{0};
+    timestamp since{};
   };
-  void failed(trouble& with, const error& why);
+  void failed(trouble& with, const error& why) { failed(with, why, options_.max_backoff); }
+  void failed(trouble& with, const error& why, std::chrono::milliseconds longest);
 
   // -- commits
   struct in_flight {
@@ -162,6 +177,7 @@ private:
     std::optional<std::size_t> lane{};         ///< whose next event is settled by it
     std::optional<caf::message_id> reaction{}; ///< of the answer that is awaited
   };
+  const recorded_event* lowest_unfinished() const;
   log_position handled_through() const;
   bool may_commit() const;
   void settle();
@@ -177,6 +193,7 @@ private:
 
   // -- dead letters
   void read_letters();
+  result<void> read_letter(log_position position, chunk_in_hand& to);
   void start_letter();
   void resolve(lane& l);
   void end_letter(lane& l);
@@ -200,8 +217,11 @@ private:
   stream_id letter_stream_;
   bool admits_letters_; ///< of other subscriptions
   std::shared_ptr<outcome_list> outcomes_;
-  std::optional<log_feed> feed_;
-  bool at_end_ = false; ///< the feed tells when there is more
+  std::optional<event_source::history>
+      history_;                 ///< of the log that is followed; with a source: once it was reached
+  log_position stored_history_; ///< `history_of` the cursor, if there is one
+  std::unique_ptr<subscription_feed> feed_; ///< null: the source is to be bound
+  bool at_end_ = false;                     ///< the feed tells when there is more
 
   std::vector<lane> lanes_;
   std::deque<chunk_ptr> chunks_; ///< in hand
@@ -219,6 +239,7 @@ private:
   std::optional<error> stood_still_; ///< why
   std::optional<stream_cursor> letters_read_;
   std::map<log_position, stream_version> letters_; ///< to be replayed, with the wishes
+  std::map<log_position, stream_version> foreign_; ///< letters that hold events of sources
   bool letter_in_hand_ = false;
   bool ticking_ = false;
   bool stopping_ = false;

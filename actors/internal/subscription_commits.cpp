@@ -1,3 +1,5 @@
+#include <eventcore/actors/dead_letters.hpp>
+#include <eventcore/actors/distributed_event.hpp>
 #include <eventcore/actors/internal/dead_letter.pb.h>
 #include <eventcore/actors/internal/stored_event.hpp>
 #include <eventcore/actors/internal/subscription_actor.hpp>
@@ -16,6 +18,8 @@ namespace eventcore::internal {
 namespace {
 
 constexpr std::size_t max_why_bytes = 2'000;
+/// A larger event is not kept in its letter.
+constexpr std::size_t max_letter_bytes = std::size_t{8} << 20;
 
 /// What went wrong says nothing of the event or of its command.
 bool is_passing(const error& e) {
@@ -30,11 +34,9 @@ std::string text_of(const std::string& why) {
 
 } // namespace
 
-/// The lowest unfinished event is not before the next position.
-log_position subscription_actor::handled_through() const {
-  if (chunks_.empty())
-    return completed_;
-  auto through = chunks_.back()->content.last();
+/// Null: all that is in hand is handled. It may be handled, too, as far as its lane was asked.
+const recorded_event* subscription_actor::lowest_unfinished() const {
+  const recorded_event* lowest = nullptr;
   for (auto& l : lanes_) {
     auto s = l.shares.begin();
     const bool running = l.at == lane::phase::running && (s == l.shares.end() || !s->letter);
@@ -43,9 +45,18 @@ log_position subscription_actor::handled_through() const {
     if (s == l.shares.end())
       continue;
     const auto next = std::min(s->done + (running ? l.run->done() : 0), s->events.size() - 1);
-    through = std::min(through, s->events[next]->position - 1);
+    if (lowest == nullptr || s->events[next]->position < lowest->position)
+      lowest = s->events[next];
   }
-  return std::max(through, completed_);
+  return lowest;
+}
+
+/// The lowest unfinished event is not before the next position.
+log_position subscription_actor::handled_through() const {
+  if (chunks_.empty())
+    return completed_;
+  const auto* next = lowest_unfinished();
+  return std::max(next != nullptr ? next->position - 1 : chunks_.back()->content.last(), completed_);
 }
 
 bool subscription_actor::may_commit() const {
@@ -55,7 +66,7 @@ bool subscription_actor::may_commit() const {
 
 /// Commits what can be committed next, if anything.
 void subscription_actor::settle() {
-  if (create_ && !committing_ && !writing_.waits && !stood_still_ && !stopping_)
+  if (create_ && feed_ && !committing_ && !writing_.waits && !stood_still_ && !stopping_)
     return create_cursor();
   for (auto& l : lanes_) {
     if (!may_commit() || stopping_)
@@ -76,7 +87,10 @@ void subscription_actor::settle() {
 void subscription_actor::create_cursor() {
   commit c;
   c.cursors.push_back({cursor_name_, 0, completed_});
-  c.cursors.push_back({subscription_history_name(options_.name), 0, history_of(journal_.info())});
+  c.cursors.push_back({subscription_history_name(options_.name), 0, history_of(history_->incarnation)});
+  if (options_.source)
+    c.appends.push_back(
+        {letter_stream_, expected_version::any(), {bound_to(options_.source.get(), *history_)}});
   const auto created = c.cursors.back();
   submit(std::move(c), {created});
 }
@@ -102,6 +116,12 @@ void subscription_actor::park(lane& l) {
   letter.set_type(event.type);
   letter.set_why(text_of(l.failure->message()));
   letter.set_attempts(l.shares.front().attempt);
+  if (options_.source) {
+    letter.set_source(options_.source->name());
+    *letter.mutable_event() = to_distributed(event, letter.source(), {}, {});
+    if (letter.ByteSizeLong() > max_letter_bytes)
+      letter.clear_event();
+  }
   commit c;
   c.appends.push_back({letter_stream_, expected_version::any(), {serialise(letter)}});
   c.metadata.causation_id = to_string(event.id);
@@ -266,15 +286,24 @@ void subscription_actor::read_letters() {
   if (auto done = journal_.read_stream(*letters_read_, page, options_.chunk); !done)
     return failed(reading_, done.error());
   for (auto& event : page) {
+    DeadLetter letter;
     DeadLetterReplayWanted wish;
     DeadLetterReplayed replayed;
     DeadLetterDropped dropped;
-    if (event.type == wish.GetTypeName() && wish.ParseFromString(event.payload))
+    if (event.type == letter.GetTypeName() && letter.ParseFromString(event.payload)) {
+      foreign_.erase(letter.position());
+      if (!letter.source().empty())
+        foreign_[letter.position()] = event.version;
+    } else if (event.type == wish.GetTypeName() && wish.ParseFromString(event.payload))
       letters_[wish.position()] = event.version;
-    else if (event.type == replayed.GetTypeName() && replayed.ParseFromString(event.payload))
+    else if (event.type == replayed.GetTypeName() && replayed.ParseFromString(event.payload)) {
       letters_.erase(replayed.position());
-    else if (event.type == dropped.GetTypeName() && dropped.ParseFromString(event.payload))
+      if (replayed.failure().empty())
+        foreign_.erase(replayed.position());
+    } else if (event.type == dropped.GetTypeName() && dropped.ParseFromString(event.payload)) {
       letters_.erase(dropped.position());
+      foreign_.erase(dropped.position());
+    }
   }
   if (!page.empty())
     send(this, look_at_letters{});
@@ -282,21 +311,39 @@ void subscription_actor::read_letters() {
     went_on();
 }
 
+/// The event of the letter at `position`: a source's from the letter, which holds it, and the own journal's from the log.
+result<void> subscription_actor::read_letter(log_position position, chunk_in_hand& to) {
+  if (auto foreign = foreign_.find(position); foreign != foreign_.end()) {
+    auto parked = read_parked_event(journal_, options_.name, foreign->second);
+    if (!parked)
+      return parked.error();
+    to.letter = std::move(parked->content);
+    to.letter_source = std::move(parked->source);
+    return {};
+  }
+  dead_letter own;
+  own.position = position;
+  auto event = read_dead_letter_event(journal_, options_.name, own);
+  if (!event)
+    return event.error();
+  to.letter = *std::move(event);
+  return {};
+}
+
 /// Gives the next letter to the lane of its stream, if that has nothing in hand.
 void subscription_actor::start_letter() {
-  if (letter_in_hand_ || letters_.empty() || create_ || stopping_ || stood_still_ || reading_.waits)
+  if (letter_in_hand_ || letters_.empty() || create_ || stopping_ || stood_still_ ||
+      (reading_.waits && !options_.source))
     return;
   const auto [position, wish] = *letters_.begin();
   auto chunk = std::make_shared<chunk_in_hand>();
-  auto next = position;
-  auto read = journal_.read_log(next, chunk->letter, {}, {.events = 1});
-  if (!read || chunk->letter.empty()) {
+  if (auto found = read_letter(position, *chunk); !found) {
     spdlog::error("subscription {}: the dead letter at position {} cannot be replayed: {}", options_.name,
-                  position, read ? "there is no event" : read.error().message());
+                  position, found.error().message());
     letters_.erase(position);
     return send(this, look_at_letters{});
   }
-  const auto* event = &*chunk->letter.begin();
+  const auto* event = &chunk->letter;
   auto& l = lanes_[hash_of(event->stream) % lanes_.size()];
   if (l.at != lane::phase::idle)
     return;

@@ -101,9 +101,14 @@ struct saga_metrics {
 
 struct subscription_metrics {
   std::string name;
+  std::string source; ///< the service whose log it follows; empty: the node's own journal
   std::atomic<subscription_state> state{subscription_state::catching_up};
   std::atomic<bool> stalled{false};
   gauge position, passed_over, retries, skipped, parked, restarts;
+  // Of a source, which cannot be looked at from here:
+  gauge head;
+  gauge behind_since; ///< microseconds since the epoch; 0: it is not behind, as far as is known
+  std::atomic<bool> cut_off{false};
 
   /// Of handled events, in a row; they need not be of one type.
   void count(std::span<const recorded_event* const> events);

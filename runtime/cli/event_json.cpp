@@ -154,6 +154,12 @@ void event_printer::print(const recorded_event& e) {
   out_.line(to_line(line));
 }
 
+void event_printer::print_undecoded(const recorded_event& e) {
+  auto line = without_payload(e);
+  line["data_base64"] = base64(e.payload);
+  out_.line(to_line(line));
+}
+
 void event_printer::print_damaged(ordered_json known, const error& why) {
   print_wrong(std::move(known), why.message());
 }

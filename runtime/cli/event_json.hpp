@@ -24,6 +24,9 @@ public:
 
   void print(const recorded_event& e);
 
+  /// For an event of another journal, whose types this one need not know: the payload as it is.
+  void print_undecoded(const recorded_event& e);
+
   /// For a record that cannot be read: `known` is what is known of it.
   void print_damaged(nlohmann::ordered_json known, const error& why);
 

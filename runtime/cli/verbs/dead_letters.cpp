@@ -16,15 +16,18 @@ namespace {
 using json = nlohmann::ordered_json;
 
 json to_json(const std::string& subscription, const dead_letter& letter) {
-  return {{"subscription", subscription},
-          {"position", letter.position},
-          {"stream", letter.stream},
-          {"version", letter.version},
-          {"type", letter.type},
-          {"attempts", letter.attempts},
-          {"parked_at", to_text(letter.parked_at)},
-          {"replay_wanted", letter.replay_wanted},
-          {"why", letter.why}};
+  json line{{"subscription", subscription},
+            {"position", letter.position},
+            {"stream", letter.stream},
+            {"version", letter.version},
+            {"type", letter.type},
+            {"attempts", letter.attempts},
+            {"parked_at", to_text(letter.parked_at)},
+            {"replay_wanted", letter.replay_wanted},
+            {"why", letter.why}};
+  if (!letter.source.empty())
+    line["source"] = letter.source;
+  return line;
 }
 
 class dead_letters final : public verb {
@@ -44,7 +47,10 @@ class dead_letters final : public verb {
                "  eventcore dead-letters drop mailer 4711       forget it\n"
                "\n"
                "list prints position, stream, version, type, attempts, when it was parked, whether a replay\n"
-               "is wanted, and why it failed. The node that has the journal open is asked to replay or\n"
+               "is wanted, the service that it is from, if that is another one, and why it failed. The\n"
+               "event of another service is kept in the letter; show prints it with its payload as\n"
+               "data_base64, as this journal does not know what its type looks like. The node that has the "
+               "journal open is asked to replay or\n"
                "drop. Without one, that is written into the journal, and a replay happens when the\n"
                "subscription runs. A letter that fails again stays.");
   }
@@ -112,6 +118,8 @@ class dead_letters final : public verb {
         text = text.substr(1, text.size() - 2);
       line += text + "  ";
     }
+    if (letter.contains("source"))
+      line += "from service " + letter["source"].get<std::string>() + "  ";
     return line + (letter["replay_wanted"].get<bool>() ? "replay wanted  " : "") + to_line(letter["why"]);
   }
 
@@ -125,13 +133,14 @@ class dead_letters final : public verb {
                                                                " has no dead letter at position " +
                                                                std::to_string(position_));
     out.line(to_line(to_json(subscription_, *letter)));
-    event_page page;
-    auto next = position_;
-    if (auto read = journal.read_log(next, page, {}, {.events = 1}); !read)
-      return read.error();
+    const auto event = read_dead_letter_event(journal, subscription_, *letter);
+    if (!event)
+      return event.error();
     event_printer printer{journal, out};
-    for (auto& event : page)
-      printer.print(event);
+    if (letter->source.empty())
+      printer.print(*event);
+    else
+      printer.print_undecoded(*event);
     return printer.all_sound() ? exit_code::done : exit_code::found_wrong;
   }
 

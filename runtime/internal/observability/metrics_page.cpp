@@ -167,9 +167,10 @@ void add_subscriptions(page& to, const telemetry& parts, journal_reader& journal
       to.counter("eventcore_events_consumed_total", "Events that subscriptions are through with",
                  {{"subscription", s->name}, {"event_type", type}}, number(events));
     to.gauge("eventcore_event_lag_seconds", "Age of the next event to be handled; 0: there is none", of,
-             lag_seconds(journal, position));
+             lag_seconds(journal, *s));
+    const auto end = s->source.empty() ? (head ? *head : 0) : s->head.get();
     to.gauge("eventcore_subscription_lag_events", "Positions of the log behind its end", of,
-             head && *head > position ? number(*head - position) : 0);
+             end > position ? number(end - position) : 0);
     for (auto state : {subscription_state::catching_up, subscription_state::live,
                        subscription_state::retrying, subscription_state::stopped})
       to.gauge("eventcore_subscription_state", "1 for the state that the subscription is in",

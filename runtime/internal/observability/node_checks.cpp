@@ -147,8 +147,10 @@ std::optional<std::string> check_subscriptions(journal_reader& journal, const te
       append(problems, s->name + " has stopped");
     else if (s->stalled.load())
       append(problems, s->name + " waits for a handler that does not return");
-    else if (const auto lag = lag_seconds(journal, s->position.get()); lag > max_lag.count())
-      append(problems, fmt::format("{} is {:.0f} s behind", s->name, lag));
+    else if (const auto lag = lag_seconds(journal, *s); lag > max_lag.count())
+      append(problems, s->cut_off.load() ? fmt::format("{} has not reached service {} and is {:.0f} s behind",
+                                                       s->name, s->source, lag)
+                                         : fmt::format("{} is {:.0f} s behind", s->name, lag));
   }
   return if_any(std::move(problems));
 }
@@ -168,12 +170,18 @@ std::optional<std::string> check_breakers(const telemetry& parts) {
 
 } // namespace
 
-double lag_seconds(journal_reader& journal, log_position position) {
-  event_page page;
-  auto next = position + 1;
-  if (!journal.read_log(next, page, {}, {.events = 1, .bytes = 1}) || page.empty())
+double lag_seconds(journal_reader& journal, const subscription_metrics& of) {
+  timestamp since{std::chrono::microseconds{of.behind_since.get()}};
+  if (of.source.empty()) {
+    event_page page;
+    auto next = of.position.get() + 1;
+    if (!journal.read_log(next, page, {}, {.events = 1, .bytes = 1}) || page.empty())
+      return 0;
+    since = page.begin()->occurred_at;
+  } else if (since == timestamp{}) {
     return 0;
-  const auto age = std::chrono::system_clock::now() - page.begin()->occurred_at;
+  }
+  const auto age = std::chrono::system_clock::now() - since;
   return std::max(0.0, std::chrono::duration<double>{age}.count());
 }
 

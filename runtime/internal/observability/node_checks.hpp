@@ -12,7 +12,8 @@ namespace eventcore::internal {
 void add_node_checks(health_monitor& to, eventcore::journal& journal, const telemetry& parts,
                      const admin_options& options);
 
-/// Where a reader stands, who has handled all up to `position`: the age of the next event; 0 if there is none.
-double lag_seconds(journal_reader& journal, log_position position);
+/// The age of the next event that a subscription has to handle; 0 if there is none. If it follows another service, that is known of
+/// events that are here; while the service is not reached, it is at least the time since then.
+double lag_seconds(journal_reader& journal, const subscription_metrics& of);
 
 } // namespace eventcore::internal
