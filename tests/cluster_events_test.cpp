@@ -135,6 +135,8 @@ BOOST_AUTO_TEST_CASE(a_feed_of_a_history_that_ended_says_so) {
   source->connected(first, before, 7, true);
   auto feed = source->open(1, {}, [] {});
   BOOST_TEST(feed->read({}).has_value());
+  source->on_head(*first, 9);
+  BOOST_TEST(must(source->head()) == 9u);
   source->lost(*first, "it was stopped");
   auto gone = feed->read({});
   BOOST_REQUIRE(!gone);
@@ -146,8 +148,19 @@ BOOST_AUTO_TEST_CASE(a_feed_of_a_history_that_ended_says_so) {
   BOOST_REQUIRE(!restored);
   BOOST_TEST((restored.error().code() == journal_errc::wrong_journal));
   BOOST_TEST((*source->current_history() == after));
+  source->on_head(*first, 11); // said before
   BOOST_TEST(must(source->head()) == 3u);
   BOOST_TEST(source->open(1, {}, [] {})->read({}).has_value());
+}
+
+BOOST_FIXTURE_TEST_CASE(the_end_of_another_log_is_known_to_those_who_do_not_read_it, bank_and_shop) {
+  start(false);
+  auto source = shop->remote_events("bank");
+  deposit(5);
+  BOOST_TEST(eventually([&] {
+    auto head = source->head();
+    return head && *head == 6;
+  }));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_slow_reader_has_a_window_and_gets_all, bank_and_shop) {

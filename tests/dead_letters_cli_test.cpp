@@ -5,6 +5,8 @@
 #include "support/temp_dir.hpp"
 
 #include <eventcore/actors/dead_letters.hpp>
+#include <eventcore/persistence/event_source.hpp>
+#include <eventcore/persistence/memory_journal.hpp>
 #include <eventcore/runtime/node.hpp>
 
 #include <nlohmann/json.hpp>
@@ -152,6 +154,41 @@ BOOST_AUTO_TEST_CASE(without_a_node_the_wish_waits_in_the_journal) {
   broken = false;
   start();
   wait_for_letters(1);
+}
+
+/// spec 12: the event lies in another journal, at a position where this one has something else.
+BOOST_AUTO_TEST_CASE(a_letter_of_another_service_holds_its_event) {
+  auto other = open_memory_journal();
+  must(other->commit_and_wait(append("b-7", expected_version::any(), {happened(1), happened(5)})));
+  std::atomic<int> handled_there = 0;
+  auto far = must(n->subscribe<fussy>({.name = "far",
+                                       .source = make_journal_source(*other, "bills"),
+                                       .retries = 0,
+                                       .on_failure = on_failure::park},
+                                      [&] { return std::make_unique<fussy>(broken, handled_there); }));
+  must_pass(far.reached(2, patience));
+  auto letters = lines(run({"list", "far", "--json"}));
+  BOOST_TEST_REQUIRE(letters.size() == 1u);
+  BOOST_TEST(letters[0]["source"] == "bills");
+  check_contains(run({"list", "far"}).out, "from service bills");
+  auto shown = lines(run({"show", "far", "2"}));
+  BOOST_TEST_REQUIRE(shown.size() == 2u);
+  BOOST_TEST(shown[1]["stream"] == "b-7");
+  BOOST_TEST(shown[1]["position"] == 2);
+  BOOST_TEST(shown[1]["data_base64"] == "CAU="); // the number five
+  BOOST_TEST(!shown[1].contains("error"));
+
+  must_pass(far.stop(patience));
+  check_done(run({"drop", "fussy", "--all"}), "fussy: 3 letters dropped\n");
+  check_done(run({"replay", "far", "2"}), "far: 1 letter to be replayed\n");
+  broken = false;
+  far = must(n->subscribe<fussy>({.name = "far", .source = make_journal_source(*other, "bills")},
+                                 [&] { return std::make_unique<fussy>(broken, handled_there); }));
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!must(list_dead_letters(n->journal(), "far")).empty())
+    BOOST_TEST_REQUIRE((std::chrono::steady_clock::now() < deadline));
+  BOOST_TEST(handled_there == 2);
+  must_pass(far.stop(patience)); // before its source ends
 }
 
 BOOST_AUTO_TEST_CASE(bad_usage_is_refused) {

@@ -2,6 +2,7 @@
 /// answers each of them with a deposit of its own, exactly once.
 
 #include "support/cluster_process.hpp"
+#include "support/restored_backup.hpp"
 
 #include <eventcore/actors/dead_letters.hpp>
 #include <eventcore/actors/subscription_errc.hpp>
@@ -217,4 +218,42 @@ BOOST_FIXTURE_TEST_CASE(it_waits_visibly_for_its_source_and_parks_what_it_cannot
     late += std::erase(list, 13);
   BOOST_TEST(late == 1u);
   BOOST_TEST((seen->by_account == wanted));
+}
+
+/// spec 15
+BOOST_FIXTURE_TEST_CASE(it_stands_still_when_its_source_was_restored_from_a_backup, bank_and_mirror) {
+  auto reader = must(node::open(member_options(dir.path(), "reader", free_port(), {loopback(bank_port)})));
+  must_pass(reader.join());
+  const auto seen = std::make_shared<noting::notes>();
+  const auto source = reader.remote_events("bank");
+  const auto follow = [&] {
+    return must(reader.subscribe<noting>({.name = "noting", .source = source},
+                                         [&] { return std::make_unique<noting>(seen); }));
+  };
+  bank.start();
+  open_teller();
+  open_accounts();
+  BOOST_TEST_REQUIRE((deposit(1, 1) && deposit(2, 2)));
+  const auto folder = dir.path() / "bank";
+  bank.end();
+  std::filesystem::copy(folder, dir.path() / "backup", std::filesystem::copy_options::recursive);
+  bank.start();
+  BOOST_TEST_REQUIRE(deposit(4, 4));
+  auto s = follow();
+  must_pass(s.reached(accounts + 3, patience));
+  bank.kill();
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(dir.path() / "backup", folder, std::filesystem::copy_options::recursive);
+  stamp_anew(folder);
+  bank.start();
+  BOOST_TEST_REQUIRE((deposit(5, 5) && deposit(7, 7)));
+  BOOST_TEST(eventually([&] { return must(s.stats(patience)).state == subscription_state::stopped; }));
+  check_contains(must(s.stats(patience)).last_error, "another history of service bank");
+  check_contains(must(s.stats(patience)).last_error, "set_subscription_cursor");
+  must_pass(s.stop(patience));
+  must_pass(set_subscription_cursor(reader.journal(), "noting", accounts + 2, source));
+  s = follow();
+  must_pass(s.reached(accounts + 4, patience));
+  std::lock_guard lock{seen->mutex};
+  BOOST_TEST((seen->by_account == deposits{{"1", {1, 4, 7}}, {"2", {2, 5}}}));
 }

@@ -182,6 +182,7 @@ void subscription_actor::pump() {
     chunk_ptr chunk;
     if (spare_.empty()) {
       chunk = std::make_shared<chunk_in_hand>();
+      chunk->source = options_.source;
     } else {
       chunk = std::move(spare_.back());
       spare_.pop_back();

@@ -96,6 +96,7 @@ private:
     event_chunk content;
     std::vector<std::vector<const recorded_event*>> shares; ///< by lane, if they are not all of the content
     std::size_t open = 0;                                   ///< lanes that are not through
+    std::shared_ptr<event_source> source{}; ///< its name is with the events, for whoever still handles them
     recorded_event letter{};
     std::string letter_source{}; ///< empty: the own journal
   };

@@ -315,6 +315,9 @@ std::optional<std::string> cluster_broker::take_frame(handle h, connection& c, f
     break;
   case frame_kind::ping:
     c.out->write([&](byte_buffer& buffer) { frame_writer{buffer, frame_kind::pong}.raw(content.rest()); });
+    content.number();
+    if (c.source && !content.rest().empty())
+      c.source->on_head(*c.out, content.number());
     return std::nullopt;
   case frame_kind::pong:
     if (const auto p = peers_.find(c.address); p != peers_.end() && c.is_caller)

@@ -341,8 +341,13 @@ void cluster_broker::look_after(time_point now) {
       if (c.link)
         register_peer(c);
       const auto at = std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count();
+      // So that whoever is about to follow the journal knows where it ends.
+      const auto head = c.served && env_->offers_events ? env_->journal.head() : log_position{0};
       c.out->write([&](byte_buffer& buffer) {
-        frame_writer{buffer, frame_kind::ping}.number(static_cast<std::uint64_t>(at));
+        frame_writer frame{buffer, frame_kind::ping};
+        frame.number(static_cast<std::uint64_t>(at));
+        if (head && *head > 0)
+          frame.number(*head);
       });
     }
     if (c.served)

@@ -239,6 +239,12 @@ void remote_source::lost(const outbox& to, const std::string& why) {
     s->on_more();
 }
 
+void remote_source::on_head(const outbox& from, log_position head) {
+  std::lock_guard lock{mutex_};
+  if (out_.get() == &from)
+    head_ = std::max(head_, head);
+}
+
 void remote_source::on_page(feed_page page) {
   std::shared_ptr<state> s;
   {

@@ -43,6 +43,7 @@ public:
   /// `offers`: it does so.
   void connected(std::shared_ptr<outbox> to, const history& its, log_position head, bool offers);
   void lost(const outbox& to, const std::string& why);
+  void on_head(const outbox& from, log_position head);
   void on_page(feed_page page);
   void on_end(std::uint64_t feed, error why);
 

@@ -27,7 +27,7 @@ enum class frame_kind : std::uint8_t {
       1, ///< NodeHello: who speaks; the first frame in both directions, later again when something changed
   refusal = 2, ///< NodeRefusal: the two do not belong together; the connection ends
   goodbye = 3, ///< the sender ends: it takes no more calls, but answers those it has
-  ping = 4,    ///< a number, which the pong brings back
+  ping = 4,    ///< a number; the journal's head, if it offers events; the pong brings all of it back
   pong = 5,
   command = 6,
   answer = 7,
