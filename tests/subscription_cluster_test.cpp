@@ -121,7 +121,7 @@ struct bank_and_mirror {
 
 /// spec 11, 15, 46
 BOOST_FIXTURE_TEST_CASE(it_reacts_once_to_each_event_whoever_is_killed, bank_and_mirror) {
-  constexpr int kills = 12;
+  constexpr int kills = 20;
   bank.start();
   shop.start();
   open_teller();

@@ -456,8 +456,9 @@ void subscription_actor::failed(trouble& with, const error& why, std::chrono::mi
   if (!with.why)
     with.since = std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now());
   if (!with.why || with.why->message() != why.message())
-    spdlog::error("subscription {}: {}; tried again in {} ms", options_.name, why.message(),
-                  with.backoff.count());
+    spdlog::log(why.code() == entity_errc::unreachable ? spdlog::level::warn : spdlog::level::err,
+                "subscription {}: {}; tried again in {} ms", options_.name, why.message(),
+                with.backoff.count());
   with.why = why;
   delayed_send(this, std::chrono::microseconds{with.backoff}, retry);
 }
