@@ -47,6 +47,8 @@ result<void> check(const subscriber_type& type, const subscription_options& opti
     return ok;
   if (!type.make)
     return invalid("there is no function that makes its subscriber");
+  if (options.source && options.source->name().empty())
+    return invalid("its source has no name, by which its cursor could be told from others");
   if (options.workers < 1 || options.workers > max_workers)
     return invalid("it has 1 to 1024 workers, not " + std::to_string(options.workers));
   if (type.reacts && options.workers > 1)

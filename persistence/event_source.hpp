@@ -26,7 +26,7 @@ public:
 
   /// Delivers what is there, `limits` at most, and never waits for more: `on_more` tells of it. After an error nothing was
   /// passed over, and a later call may succeed. Errors: those of `journal_reader::read_log`, or of what lies between; the
-  /// pointers and `last` are then worth nothing.
+  /// pointers and `last` are then worth nothing. After `unreachable` it goes on, and `on_more` tells when; after others, open it anew.
   virtual result<delivered_events> read(read_limits limits) = 0;
 };
 

@@ -145,8 +145,8 @@ public:
   /// as the node.
   service_registry& registry();
 
-  /// The events of service `name`, whose node offers them (`offer_events`), for projections and all who keep cursors. Credit is
-  /// given page by page; a lost connection is made again, and goes on behind the last event that was read. Feeds answer
+  /// The events of service `name`, whose node offers them (`offer_events`), for subscriptions (`subscription_options::source`),
+  /// projections and all who keep cursors. Credit is given page by page; a lost connection is made again, and goes on behind the last event that was read. Feeds answer
   /// `unreachable` while the service is not reached, `not_offered` if it does not offer events, and `wrong_journal`
   /// after a backup was restored there.
   std::shared_ptr<event_source> remote_events(const std::string& name);

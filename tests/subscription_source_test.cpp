@@ -356,6 +356,11 @@ BOOST_AUTO_TEST_CASE(letters_of_a_history_that_ended_must_go_before_the_next_one
   BOOST_TEST((heard == list{1, 2, 4, 30}));
 }
 
+BOOST_AUTO_TEST_CASE(a_source_needs_a_name) {
+  options.source = std::make_shared<scripted_source>("");
+  must_refuse(subscription_errc::invalid_options);
+}
+
 BOOST_AUTO_TEST_CASE(dead_letters_of_the_source_are_for_those_who_ask_for_them) {
   orders->write("deadletter-sub", happened(1));
   order({2});
