@@ -146,9 +146,9 @@ public:
   service_registry& registry();
 
   /// The events of service `name`, whose node offers them (`offer_events`), for subscriptions (`subscription_options::source`),
-  /// projections and all who keep cursors. Credit is given page by page; a lost connection is made again, and goes on behind the last event that was read. Feeds answer
-  /// `unreachable` while the service is not reached, `not_offered` if it does not offer events, and `wrong_journal`
-  /// after a backup was restored there.
+  /// projections and all who keep cursors. Credit is given page by page; a lost connection is made again, and goes on behind the
+  /// last event that was read. Feeds answer `unreachable` while the service is not reached, `not_offered` if it does not offer
+  /// events, and `wrong_journal` after a backup was restored there.
   std::shared_ptr<event_source> remote_events(const std::string& name);
 
   /// The way for a federation hub to service `name`, whose node accepts events (`accept_events`).
