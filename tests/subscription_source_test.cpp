@@ -362,7 +362,7 @@ BOOST_AUTO_TEST_CASE(a_source_needs_a_name) {
 }
 
 BOOST_AUTO_TEST_CASE(dead_letters_of_the_source_are_for_those_who_ask_for_them) {
-  orders->write("deadletter-sub", happened(1));
+  orders->write("deadletter-undertaker", happened(1)); // of one that runs there
   order({2});
   stop(follow());
   BOOST_TEST((heard == list{2}));
