@@ -12,7 +12,7 @@ namespace {
 constexpr int sweeps_per_idle_time = 4;
 
 /// Actors that wait for a stream take about 2 KiB each.
-constexpr std::size_t max_spare = 256;
+constexpr std::size_t max_spare = 1'024;
 
 std::shared_ptr<entity_env> make_env(const entity_type& type, journal& journal, const host_options& options,
                                      std::function<timestamp()> now,

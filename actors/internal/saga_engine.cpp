@@ -2,6 +2,7 @@
 
 #include <eventcore/actors/breaker_errc.hpp>
 #include <eventcore/actors/errc.hpp>
+#include <eventcore/persistence/internal/utf8.hpp>
 
 #include <xxhash.h>
 
@@ -126,7 +127,9 @@ std::optional<std::pair<std::string_view, std::string_view>> saga_of_timer(std::
 
 std::string saga_request_key(std::string_view category, const std::string& id, const std::string& step,
                              bool undo, std::uint32_t refusals) {
-  auto key = std::string{category} + '-' + id + '/' + step;
+  std::string key;
+  key.reserve(category.size() + id.size() + step.size() + 2);
+  key.append(category).append(1, '-').append(id).append(1, '/').append(step);
   if (undo)
     key += refusals == 0 ? "/undo" : "/undo#" + std::to_string(refusals + 1);
   return key;
@@ -339,6 +342,16 @@ std::optional<rejection> check_operation(const saga_state& saga, SagaOperated::A
 
 namespace {
 
+/// Serialises an event of a saga. Whether it can be parsed again is tried only where it says `why`: that text comes from
+/// others. All other text in these events is known to be UTF-8.
+template <class Event>
+new_event record(const Event& event) {
+  if constexpr (requires { event.why(); })
+    return serialise(event);
+  static const auto schema_version = schema_version_of(*Event::descriptor());
+  return {Event::descriptor(), event.SerializeAsString(), schema_version};
+}
+
 /// An empty event whose memory is used again; one a thread and type.
 template <class Event>
 Event& fresh() {
@@ -420,7 +433,7 @@ private:
   void emit(const Event& event) {
     evolving_ = true;
     decided_.events.reserve(2); // most decisions record an outcome and a request
-    decided_.events.push_back(serialise(event));
+    decided_.events.push_back(record(event));
     saga_fold::evolve(saga_, event);
   }
 
@@ -696,6 +709,8 @@ std::unique_ptr<SagaRequest> saga_decider::make(const saga_step& definition, boo
     auto made = undo ? definition.compensation(data) : definition.request(data);
     auto request = std::make_unique<SagaRequest>();
     request->set_target(std::move(made.target));
+    if (!is_utf8(made.id))
+      throw std::runtime_error{"the id of its entity is not UTF-8"};
     if (!made.id.empty())
       request->set_id(std::move(made.id));
     request->set_type(made.command->GetDescriptor()->full_name());
@@ -762,6 +777,8 @@ void complete_saga(saga_type& type, std::span<entity_type::command> rows, saga_d
     auto name = "step \"" + step.name + '"';
     if (step.name.empty() || step.name.size() > 64 || step.name.find('/') != std::string::npos)
       complain("the name of " + name + " has not 1 to 64 bytes without a slash");
+    if (!is_utf8(step.name) || !is_utf8(step.target) || !is_utf8(step.undo_target))
+      complain("the name of " + name + ", or of whom it asks, is not UTF-8");
     if (step.name == "undo" || step.name.starts_with("undo#"))
       complain("the name of " + name + " is that of a compensation in idempotency keys");
     if (!names.insert(step.name).second)
