@@ -174,8 +174,9 @@ const fold_type& saga_fold_type() {
 }
 
 /// The state of a saga's stream, and the stream's version.
-result<std::pair<SagaProgress, stream_version>> fold_saga(journal_reader& journal, const stream_id& stream) {
-  SagaProgress saga;
+result<std::pair<internal::saga_state, stream_version>> fold_saga(journal_reader& journal,
+                                                                  const stream_id& stream) {
+  internal::saga_state saga;
   stream_cursor cursor{stream};
   event_page page;
   for (;;) {
@@ -272,9 +273,9 @@ result<saga_status> read_saga(journal_reader& journal, std::string_view category
   auto folded = fold_saga(journal, *stream);
   if (!folded)
     return folded.error();
-  if (folded->first.phase() == SagaProgress::NOT_STARTED)
+  if (folded->first.phase == SagaProgress::NOT_STARTED)
     return no_such_saga(*stream);
-  return status_of(folded->first);
+  return status_of(internal::saga_fold::to_snapshot(folded->first));
 }
 
 result<void> operate_saga(journal& journal, std::string_view category, std::string_view id,

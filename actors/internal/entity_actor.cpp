@@ -133,9 +133,8 @@ void commit_outcomes::detach() {
 entity_actor::entity_actor(caf::actor_config& config, std::shared_ptr<const entity_env> env, stream_id stream,
                            bool permit)
     : caf::event_based_actor{config}
-    , env_{std::move(env)}
-    , stream_{std::move(stream)}
-    , permit_{permit} {}
+    , entity_activation{std::move(stream), phase::awaiting_permit, permit}
+    , env_{std::move(env)} {}
 
 entity_actor::~entity_actor() = default;
 
@@ -168,6 +167,8 @@ caf::behavior entity_actor::make_behavior() {
           recover();
       },
       [this](permit_granted) {
+        if (phase_ == phase::left)
+          return;
         permit_ = true;
         if (phase_ == phase::awaiting_permit)
           start_reading();
@@ -175,7 +176,15 @@ caf::behavior entity_actor::make_behavior() {
           return_permit();
       },
       [this](leave_order) { on_leave(); },
+      [this](begin_stream& next) {
+        static_cast<entity_activation&>(*this) = {std::move(next.stream), phase::awaiting_permit,
+                                                  next.permit};
+        if (permit_)
+          start_reading();
+      },
       [this](drain_order) {
+        if (phase_ == phase::left)
+          return;
         drain_wanted_ = true;
         report_if_drained();
       },
@@ -403,7 +412,7 @@ void entity_actor::answer(command_record& record) {
     log_unheard(*env_, id(), *record.failure);
   }
   leave_wanted_ = leave_wanted_ || record.stop;
-  backlog.fetch_sub(1, std::memory_order_relaxed);
+  backlog.remove();
 }
 
 void entity_actor::observe(const command_record& record) const {
@@ -659,7 +668,7 @@ std::optional<snapshot> entity_actor::try_to_save() const {
 
 void entity_actor::on_stream_changed(stream_version version) {
   if (phase_ != phase::running) {
-    if (phase_ == phase::failed)
+    if (phase_ == phase::failed || phase_ == phase::left)
       answer_notices();
     return; // what it is doing now ends with reading the stream, and then the notice is answered
   }
@@ -686,12 +695,8 @@ void entity_actor::return_permit() {
 // -- the end
 
 void entity_actor::on_leave() {
-  if (backlog.load(std::memory_order_relaxed) == 0) {
-    save_last_snapshot();
-    quit();
-  } else {
+  if (phase_ != phase::left && !leave())
     report(entity_news::stay);
-  }
 }
 
 void entity_actor::on_stop(stop_order how) {
@@ -703,24 +708,35 @@ void entity_actor::on_stop(stop_order how) {
   }
 }
 
+bool entity_actor::leave() {
+  if (!backlog.close())
+    return false;
+  save_last_snapshot();
+  answer_notices();
+  report(entity_news::left);
+  static_cast<entity_activation&>(*this) = {std::move(stream_), phase::left, false};
+  return true;
+}
+
 void entity_actor::on_exit() {
   if (outcomes_)
     outcomes_->detach();
   refuse_all(pending_, entity_errc::outcome_unknown,
              "the entity ended while its commits were in flight; read the stream to find out");
   refuse_all(waiting_, entity_errc::stopped, "the entity ended before the command's turn came");
-  report(entity_news::gone);
+  if (phase_ != phase::left)
+    report(entity_news::gone);
 }
 
 void entity_actor::leave_if_wanted() {
   if (leave_wanted_ && idle() && phase_ == phase::running) {
     leave_wanted_ = false;
-    report(entity_news::want_leave);
+    leave();
   }
 }
 
 void entity_actor::report_if_drained() {
-  if (drain_wanted_ && idle() && backlog.load(std::memory_order_relaxed) == 0) {
+  if (drain_wanted_ && idle() && backlog.size() == 0) {
     drain_wanted_ = false;
     report(entity_news::drained);
   }

@@ -18,9 +18,15 @@ namespace eventcore::internal {
 /// Host to entity: the recovery may begin.
 struct permit_granted {};
 
-/// Host to entity: quit if nothing waits, else answer `stay`. The host keeps further commands back until it
+/// Host to entity: leave if nothing waits, else answer `stay`. The host keeps further commands back until it
 /// knows.
 struct leave_order {};
+
+/// Host to an entity actor that has left its stream: be the entity of this one. The backlog is open again.
+struct begin_stream {
+  stream_id stream;
+  bool permit = false;
+};
 
 /// Host to entity: answer what is in flight, refuse what was not taken up, then quit.
 struct stop_order {
@@ -48,9 +54,9 @@ enum class entity_news : std::uint8_t {
   permit_wanted,   ///< it has to recover once more
   permit_returned, ///< it is ready, or could not be recovered
   stay,            ///< it does not leave: something waits
-  want_leave,      ///< an effect asked to stop it, and all it decided is answered
   drained,         ///< as a `drain_order` asked
-  gone,            ///< its last message; it gives its permit back, too
+  left, ///< its last message of this stream: the actor can have another one; its permit is given back, too
+  gone, ///< the same, and the actor has ended
 };
 
 /// Entity to host.
@@ -63,6 +69,7 @@ struct entity_report {
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::permit_granted)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::leave_order)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::begin_stream)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::stop_order)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::drain_order)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(eventcore::internal::stream_changed)
@@ -228,6 +235,61 @@ private:
   caf::weak_actor_ptr entity_;
 };
 
+/// How many commands were sent to an entity and are not answered: its host counts up, the entity down. An entity at which none
+/// waits closes it and leaves; from then on its host keeps commands back.
+class entity_backlog {
+public:
+  std::size_t size() const noexcept {
+    const auto n = commands_.load(std::memory_order_relaxed);
+    return n < closed ? n : 0;
+  }
+  /// False: it is closed.
+  bool add() noexcept { return commands_.fetch_add(1, std::memory_order_relaxed) < closed; }
+  void remove() noexcept { commands_.fetch_sub(1, std::memory_order_relaxed); }
+  /// False: a command waits.
+  bool close() noexcept {
+    std::size_t none = 0;
+    return commands_.compare_exchange_strong(none, closed, std::memory_order_relaxed);
+  }
+  void open() noexcept { commands_.store(0, std::memory_order_relaxed); }
+
+private:
+  static constexpr auto closed = ~(std::numeric_limits<std::size_t>::max() >> 1);
+  std::atomic<std::size_t> commands_{0};
+};
+
+/// What an entity actor knows of the stream that it serves. It forgets all of it when it leaves.
+struct entity_activation {
+  enum class phase : std::uint8_t { awaiting_permit, recovering, running, draining, failed, left };
+
+  entity_activation(stream_id stream, phase at, bool permit)
+      : stream_{std::move(stream)}
+      , phase_{at}
+      , permit_{permit} {}
+
+  stream_id stream_;
+  std::optional<fold_state> state_; ///< its version runs ahead of what is durable
+  phase phase_;
+  bool permit_;
+  bool stopping_ = false;
+  bool leave_wanted_ = false;
+  bool drain_wanted_ = false;
+  bool lost_once_ = false; ///< to another writer
+  stream_version recovered_version_ = 0;
+  stream_version saved_version_ = 0; ///< of the newest snapshot that is saved or about to be
+  std::size_t in_flight_ = 0;        ///< commits without an answer
+  std::shared_ptr<writer_epoch> epoch_;
+  record_queue pending_; ///< decided, not answered
+  record_queue waiting_; ///< not taken up, or to be decided again
+  std::unique_ptr<stream_cursor> cursor_;
+  std::unique_ptr<fold_state> base_;                          ///< durable; where the next recovery begins
+  std::unique_ptr<std::pair<std::uint64_t, snapshot>> taken_; ///< to be saved when its ticket succeeded
+  std::vector<reply_address> notices_;
+  std::unique_ptr<std::string> recovery_failure_;
+  std::chrono::milliseconds backoff_{0};
+  std::chrono::steady_clock::time_point retry_at_{};
+};
+
 /// The only writer of one stream: rebuilds a decider's state from the stream, decides commands one after the
 /// other, applies their events at once, submits them without waiting for the commits before, and holds every
 /// answer until all that it depends on is durable.
@@ -235,12 +297,14 @@ private:
 /// Life: `awaiting_permit -> recovering -> running`. When a commit fails, or a decider throws in the midst of
 /// a change, the state in memory is worth nothing: `running -> draining` until every commit in flight is
 /// answered, then it recovers once more and decides the commands again that were not answered. A recovery
-/// that fails leads to `failed`; the first command after the back-off time starts another one. It quits when
-/// its host says `leave` and nothing waits, or says `stop` and all is answered.
+/// that fails leads to `failed`; the first command after the back-off time starts another one. It leaves when its host
+/// says so or an effect asked for it, and nothing waits: `left`, until its host has another stream for the actor, because
+/// the birth and death of an actor costs as much as several commands. It quits when its host says `stop` and all is
+/// answered.
 ///
 /// An entity that lost to another writer once keeps a copy of the durable state that it recovered to (where states can be
 /// copied), so that the next conflict costs the events since, and not the stream.
-class entity_actor final : public caf::event_based_actor {
+class entity_actor final : public caf::event_based_actor, private entity_activation {
 public:
   /// With `permit` it recovers at once, else when it is granted.
   entity_actor(caf::actor_config& config, std::shared_ptr<const entity_env> env, stream_id stream,
@@ -249,16 +313,13 @@ public:
 
   const char* name() const override { return "eventcore.entity"; }
 
-  /// Commands sent to this entity and not answered. The host counts up, the entity down.
-  std::atomic<std::size_t> backlog{0};
+  entity_backlog backlog;
 
 protected:
   caf::behavior make_behavior() override;
   void on_exit() override;
 
 private:
-  enum class phase : std::uint8_t { awaiting_permit, recovering, running, draining, failed };
-
   // -- commands
   void on_command(caf::mailbox_element& element);
   bool can_decide();
@@ -318,6 +379,8 @@ private:
   // -- the end
   void on_leave();
   void on_stop(stop_order how);
+  /// Whether it has left: nothing waited.
+  bool leave();
   void leave_if_wanted();
   void report_if_drained();
   void report(entity_news what);
@@ -325,29 +388,8 @@ private:
   bool idle() const { return pending_.empty() && waiting_.empty(); }
 
   std::shared_ptr<const entity_env> env_;
-  stream_id stream_;
-  std::optional<fold_state> state_; ///< its version runs ahead of what is durable
-  phase phase_ = phase::awaiting_permit;
-  bool permit_ = false;
-  bool stopping_ = false;
-  bool leave_wanted_ = false;
-  bool drain_wanted_ = false;
-  bool lost_once_ = false; ///< to another writer
-  stream_version recovered_version_ = 0;
-  stream_version saved_version_ = 0; ///< of the newest snapshot that is saved or about to be
   std::uint64_t last_ticket_ = 0;
-  std::size_t in_flight_ = 0; ///< commits without an answer
-  std::shared_ptr<writer_epoch> epoch_;
   std::shared_ptr<commit_outcomes> outcomes_;
-  record_queue pending_; ///< decided, not answered
-  record_queue waiting_; ///< not taken up, or to be decided again
-  std::unique_ptr<stream_cursor> cursor_;
-  std::unique_ptr<fold_state> base_;                          ///< durable; where the next recovery begins
-  std::unique_ptr<std::pair<std::uint64_t, snapshot>> taken_; ///< to be saved when its ticket succeeded
-  std::vector<reply_address> notices_;
-  std::unique_ptr<std::string> recovery_failure_;
-  std::chrono::milliseconds backoff_{0};
-  std::chrono::steady_clock::time_point retry_at_{};
 };
 
 } // namespace eventcore::internal

@@ -11,6 +11,9 @@ namespace {
 /// Idle times are measured in this share of `idle_time`, so an entity stays up to a quarter longer.
 constexpr int sweeps_per_idle_time = 4;
 
+/// Actors that wait for a stream take about 2 KiB each.
+constexpr std::size_t max_spare = 1'024;
+
 std::shared_ptr<entity_env> make_env(const entity_type& type, journal& journal, const host_options& options,
                                      std::function<timestamp()> now,
                                      const std::shared_ptr<telemetry>& seen_by) {
@@ -123,22 +126,29 @@ void host_actor::on_command(caf::mailbox_element& element) {
 
 std::optional<error> host_actor::pass_on(entries::iterator e, caf::mailbox_element& element) {
   auto keep = e->leaving || !e->holds.empty();
-  auto waiting = keep ? e->kept.size() : e->entity().backlog.load(std::memory_order_relaxed);
+  auto waiting = keep ? e->kept.size() : e->entity().backlog.size();
   if (waiting >= env_->options.max_waiting)
     return make_error(entity_errc::overloaded, std::to_string(waiting) + " commands wait at " +
                                                    std::string{env_->type.category} + '-' + e->id +
                                                    " already; try again later");
   auto forwarded = caf::make_mailbox_element(std::move(element.sender), element.mid,
                                              std::move(element.stages), element.move_content_to_message());
-  if (keep) {
+  if (keep || !admit(e)) {
     e->kept.push_back(std::move(forwarded));
     return std::nullopt;
   }
   e->last_used = tick_;
   active_.splice(active_.begin(), active_, e);
-  e->entity().backlog.fetch_add(1, std::memory_order_relaxed);
   e->entity().enqueue(std::move(forwarded), context());
   return std::nullopt;
+}
+
+bool host_actor::admit(entries::iterator e) {
+  if (e->entity().backlog.add())
+    return true;
+  e->leaving = true;
+  leaving_.splice(leaving_.begin(), active_, e);
+  return false;
 }
 
 void host_actor::refuse(caf::mailbox_element& element, const error& why) {
@@ -178,7 +188,14 @@ result<host_actor::entries::iterator> host_actor::start(const std::string& id) {
 
 void host_actor::start_actor(entry& e, stream_id stream) {
   auto permitted = permits_held_ < env_->options.max_recoveries;
-  e.actor = spawn<entity_actor, caf::lazy_init>(env_, std::move(stream), permitted);
+  if (spare_.empty()) {
+    e.actor = spawn<entity_actor, caf::lazy_init>(env_, std::move(stream), permitted);
+  } else {
+    e.actor = std::move(spare_.back());
+    spare_.pop_back();
+    e.entity().backlog.open();
+    send(e.actor, begin_stream{std::move(stream), permitted});
+  }
   if (permitted) {
     e.recovery = permit::held;
     ++permits_held_;
@@ -216,16 +233,17 @@ void host_actor::welcome_back(entries::iterator e) {
   e->last_used = tick_;
   active_.splice(active_.begin(), leaving_, e);
   if (e->holds.empty())
-    pass_on_kept(*e);
+    pass_on_kept(e);
   else
     send(e->actor, drain_order{});
 }
 
-void host_actor::pass_on_kept(entry& e) {
-  for (auto& command : std::exchange(e.kept, {})) {
-    e.entity().backlog.fetch_add(1, std::memory_order_relaxed);
-    e.entity().enqueue(std::move(command), context());
-  }
+void host_actor::pass_on_kept(entries::iterator e) {
+  for (auto& command : std::exchange(e->kept, {}))
+    if (!e->leaving && admit(e))
+      e->entity().enqueue(std::move(command), context());
+    else
+      e->kept.push_back(std::move(command));
 }
 
 void host_actor::on_report(const entity_report& report) {
@@ -246,12 +264,11 @@ void host_actor::on_report(const entity_report& report) {
   case entity_news::stay:
     welcome_back(e);
     break;
-  case entity_news::want_leave:
-    if (!e->leaving)
-      ask_to_leave(e);
-    break;
   case entity_news::drained:
     on_drained(e);
+    break;
+  case entity_news::left:
+    on_left(e);
     break;
   case entity_news::gone:
     on_gone(e);
@@ -261,10 +278,17 @@ void host_actor::on_report(const entity_report& report) {
     publish();
 }
 
+void host_actor::on_left(entries::iterator e) {
+  ++passivations_;
+  if (!stopping_ && spare_.size() < max_spare)
+    spare_.push_back(std::move(e->actor));
+  else
+    send(e->actor, stop_order{});
+  on_gone(e);
+}
+
 void host_actor::on_gone(entries::iterator e) {
   take_permit_back(*e);
-  if (e->leaving)
-    ++passivations_;
   auto& list = e->leaving ? leaving_ : active_;
   if (!stopping_ && (!e->kept.empty() || !e->holds.empty())) {
     // The id was valid before.
@@ -333,17 +357,17 @@ void host_actor::on_release(const std::string& id, std::uint64_t holder) {
   auto known = entities_.find(id);
   if (known == entities_.end())
     return;
-  auto& e = *known->second;
-  auto hold = std::ranges::find(e.holds, holder, &entry::hold::holder);
-  if (hold == e.holds.end())
+  auto e = known->second;
+  auto hold = std::ranges::find(e->holds, holder, &entry::hold::holder);
+  if (hold == e->holds.end())
     return; // its lease had ended
-  auto first = hold == e.holds.begin();
-  e.holds.erase(hold);
-  if (!first || e.leaving)
+  auto first = hold == e->holds.begin();
+  e->holds.erase(hold);
+  if (!first || e->leaving)
     return;
   pass_on_kept(e);
-  if (!e.holds.empty())
-    send(e.actor, drain_order{});
+  if (!e->holds.empty())
+    send(e->actor, drain_order{});
 }
 
 void host_actor::on_stream_changed(const stream_changed& news) {
@@ -379,6 +403,8 @@ void host_actor::arm_sweep() {
 
 void host_actor::begin_stop(stop_order how) {
   stopping_ = true;
+  for (auto& actor : std::exchange(spare_, {}))
+    send(actor, how);
   for (auto* list : {&active_, &leaving_})
     for (auto& e : *list) {
       send(e.actor, how);
@@ -399,6 +425,8 @@ void host_actor::quit_if_stopped() {
 }
 
 void host_actor::on_exit() {
+  for (auto& actor : std::exchange(spare_, {}))
+    send(actor, stop_order{true});
   for (auto* list : {&active_, &leaving_}) {
     for (auto& e : *list) {
       send(e.actor, stop_order{true});

@@ -50,9 +50,9 @@ namespace eventcore::internal {
 /// Finds or starts the entity for each command's id and passes the command on, without copying it and with
 /// its address for the answer. Passivates entities that are idle or too many.
 ///
-/// No command is lost or overtaken when an entity leaves: from the moment that the host says `leave`, it
-/// keeps commands for that id back, until the entity says `stay` (it gets them) or is gone (a new one gets
-/// them).
+/// No command is lost or overtaken when an entity leaves: from the moment that the host says `leave`, or finds that the
+/// entity left by itself, it keeps commands for that id back, until the entity says `stay` (it gets them) or has left (the
+/// next one gets them). Actors whose entities left are used again.
 class host_actor final : public caf::event_based_actor {
 public:
   host_actor(caf::actor_config& config, const entity_type& type, eventcore::journal& journal,
@@ -80,7 +80,7 @@ private:
       reply_address to;
       bool granted = false;
     };
-    std::deque<hold> holds{}; ///< the first one drains the entity or holds it
+    std::vector<hold> holds{}; ///< the first one drains the entity or holds it
 
     entity_actor& entity() const {
       return static_cast<entity_actor&>(*caf::actor_cast<caf::abstract_actor*>(actor));
@@ -91,6 +91,8 @@ private:
   // -- commands
   void on_command(caf::mailbox_element& element);
   std::optional<error> pass_on(entries::iterator e, caf::mailbox_element& element);
+  /// Counts one more command at the entity. False: it has left, and its report is on its way.
+  bool admit(entries::iterator e);
   void refuse(caf::mailbox_element& element, const error& why);
 
   // -- entities
@@ -99,6 +101,7 @@ private:
   void ask_to_leave(entries::iterator e);
   void welcome_back(entries::iterator e);
   void on_report(const entity_report& report);
+  void on_left(entries::iterator e);
   void on_gone(entries::iterator e);
   void take_permit_back(entry& e);
   void grant_permits();
@@ -110,7 +113,7 @@ private:
   void on_release(const std::string& id, std::uint64_t holder);
   void on_drained(entries::iterator e);
   void on_stream_changed(const stream_changed& news);
-  void pass_on_kept(entry& e);
+  void pass_on_kept(entries::iterator e);
   void begin_stop(stop_order how);
   void quit_if_stopped();
   void publish() const;
@@ -119,6 +122,7 @@ private:
   entries active_;  ///< the one used last in front
   entries leaving_; ///< told to leave, not gone yet
   std::unordered_map<std::string_view, entries::iterator> entities_;
+  std::vector<caf::actor> spare_; ///< that have left their streams
   std::size_t permits_held_ = 0;
   std::size_t permits_wanted_ = 0;
   std::deque<std::string> permit_queue_; ///< ids; some may not want it any more

@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::size_t max_key_size = 255;
 constexpr std::uint32_t many_refusals = 99'999;
+/// The key of no step is longer than that with an id of this size, as categories and names of steps have 64 bytes at most.
+constexpr std::size_t always_short = 100;
+static_assert(64 + 1 + always_short + 1 + 64 + std::string_view{"/undo#99999"}.size() <= max_key_size);
 constexpr std::chrono::seconds shortest_pause{1};
 constexpr std::chrono::seconds longest_pause{30};
 constexpr std::chrono::seconds look_every{10};
@@ -187,14 +190,16 @@ void saga_actor::on_start(caf::mailbox_element& element) {
     return refuse(std::move(to),
                   make_error(entity_errc::overloaded,
                              std::to_string(starting_) + " starts of sagas wait already; try again later"));
+  const auto may_be_long = view->id->size() > always_short;
   for (auto& step : type_.steps)
-    if (saga_request_key(type_.category, *view->id, step.name, true, many_refusals).size() > max_key_size)
+    if (may_be_long &&
+        saga_request_key(type_.category, *view->id, step.name, true, many_refusals).size() > max_key_size)
       return refuse(std::move(to), make_error(entity_errc::invalid_id,
                                               "the saga's id is too long: the idempotency key of step " +
                                                   step.name + " would have more than 255 bytes"));
   auto start = std::make_unique<StartSaga>();
   start->set_id(*view->id);
-  start->set_input_type(type_.input->GetTypeName());
+  start->set_input_type(type_.input->GetDescriptor()->full_name());
   auto& input = *static_cast<const google::protobuf::Message*>(view->command);
   if (!input.IsInitialized() || !input.SerializeToString(start->mutable_input()))
     return refuse(std::move(to),
@@ -397,7 +402,7 @@ void saga_actor::send_request(const std::string& id, SagaOrders::Order& order,
   auto& recorded = *order.mutable_request();
   pending p{purpose::participant, id, order.step(), order.undo(), order.attempt(), {}, {}, traceparent};
   auto nothing_happened = [&](const std::string& why) { answered(p, SagaAnswered::NOTHING_HAPPENED, why); };
-  if (!prototype || prototype->GetTypeName() != recorded.type())
+  if (!prototype || prototype->GetDescriptor()->full_name() != recorded.type())
     return nothing_happened("the saga's definition does not know the recorded request " + recorded.type());
   std::unique_ptr<google::protobuf::Message> command{prototype->New()};
   if (!command->ParseFromString(recorded.content()))
@@ -444,7 +449,7 @@ void saga_actor::on_participant(pending& p, caf::message content) {
     return;
   auto command = std::make_unique<SagaAnswered>();
   if (auto reply = p.undo ? nullptr : take_reply(content)) {
-    command->set_reply_type(reply->GetTypeName());
+    command->set_reply_type(reply->GetDescriptor()->full_name());
     reply->SerializePartialToString(command->mutable_reply());
   } else if (!p.undo && step->reply && !content.empty()) {
     const auto* type = content.type(0).second; // null for CAF's own types

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace eventcore::internal {
 
@@ -30,9 +31,44 @@ std::string saga_request_key(std::string_view category, const std::string& id, c
 
 bool is_final(SagaProgress::Phase phase);
 
+/// The state of a saga. `SagaProgress` is its form in snapshots and in answers, and would take several allocations for each
+/// event that changes it.
+struct saga_state {
+  struct step {
+    std::string name;
+    SagaProgress::Step::State state = SagaProgress::Step::WAITING;
+    std::uint32_t attempts = 0; ///< of the request, then of the compensation
+    std::uint32_t undo_refusals = 0;
+    bool in_doubt = false;
+    bool sent_again = false;
+    std::int64_t due_us = 0; ///< deadline of the attempt, or time of the next one
+    std::string reply_type;
+    std::string reply;
+    std::string why;
+  };
+  /// As it was recorded.
+  struct request {
+    std::string target;
+    std::string id;
+    std::string type;
+    std::string content;
+  };
+
+  SagaProgress::Phase phase = SagaProgress::NOT_STARTED;
+  std::string id;
+  std::string input_type;
+  std::string input;
+  std::vector<step> steps;
+  request open_request; ///< of the one step that is requested or delayed
+  std::string failed_step;
+  std::string why;
+  std::int64_t timer_us = 0; ///< of the timer in the journal; 0: there is none
+  std::string traceparent;   ///< of its start; empty: it is not traced
+};
+
 /// The fold of a saga's stream; the same for all sagas. `eventcore` the tool folds with it, too.
 struct saga_fold {
-  using state = SagaProgress;
+  using state = saga_state;
   static constexpr std::string_view category = "saga"; // replaced by the saga's own
   using events =
       eventcore::events<SagaStarted, SagaStepRequested, SagaStepConfirmed, SagaStepDelayed, SagaStepFailed,
@@ -52,9 +88,12 @@ struct saga_fold {
   static void evolve(state& s, const SagaWoken& e);
   static void evolve(state& s, const SagaCompleted& e);
   static void evolve(state& s, const SagaCompensated& e);
+
+  static SagaProgress to_snapshot(const state& s);
+  static state from_snapshot(const SagaProgress& saved);
 };
 
 /// Why an operator's action is impossible in this state; nothing if it is possible. Needs no definition.
-std::optional<rejection> check_operation(const SagaProgress& saga, SagaOperated::Action action);
+std::optional<rejection> check_operation(const saga_state& saga, SagaOperated::Action action);
 
 } // namespace eventcore::internal

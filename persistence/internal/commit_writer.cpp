@@ -571,7 +571,6 @@ void commit_writer::transaction_over(bool written) {
   broken_.reset();
   earliest_set_.reset();
   heads_.trim();
-  heads_.trim();
   {
     std::lock_guard lock{mutex_};
     hurry_ = false;
