@@ -34,7 +34,7 @@ public:
   /// From the thread of `worker`: behind all others.
   void put_last(std::size_t worker, job* j);
 
-  /// For the thread of `worker`: waits until there is one. Of 64 in a row, one is not one that was put next, if there is another.
+  /// For the thread of `worker`: waits until there is one. Of eight in a row, one is not one that was put next, if there is another.
   job* take(std::size_t worker);
   /// What is left when the workers have ended; null: nothing.
   job* take_rest();
