@@ -1,5 +1,6 @@
 #include "bench.pb.h"
 #include "latencies.hpp"
+#include "raw_lmdb.hpp"
 #include "scenario.hpp"
 
 #include "record.pb.h"
@@ -71,6 +72,26 @@ figure append(run_context& context, std::size_t batch, std::size_t size) {
 }
 
 } // namespace
+
+struct lmdb_log::impl {
+  raw_log log;
+  std::uint64_t position = 0;
+};
+
+lmdb_log::lmdb_log(const std::filesystem::path& dir)
+    : impl_{new impl{{dir, true}}} {}
+
+lmdb_log::~lmdb_log() = default;
+
+void lmdb_log::commit(std::string_view record) {
+  MDB_txn* txn = nullptr;
+  check(mdb_txn_begin(impl_->log.env, nullptr, 0, &txn));
+  ++impl_->position;
+  MDB_val key{sizeof(impl_->position), &impl_->position};
+  MDB_val value{record.size(), const_cast<char*>(record.data())};
+  check(mdb_put(txn, impl_->log.table, &key, &value, MDB_APPEND));
+  check(mdb_txn_commit(txn));
+}
 
 figure raw_lmdb_log(run_context& context) {
   return append(context, context.batch_events, context.record_bytes);

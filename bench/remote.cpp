@@ -3,6 +3,7 @@
 #include "counter.hpp"
 #include "driver.hpp"
 #include "entities.hpp"
+#include "raw_lmdb.hpp"
 
 #include <eventcore/actors/caf.hpp>
 #include <eventcore/actors/subscriber.hpp>
@@ -120,6 +121,15 @@ figure drive_raw(two_processes& both, const load& l) {
   });
 }
 
+/// What a durable command needs at the least: the same, and a commit of LMDB before the answer.
+figure drive_raw_commits(two_processes& both, const load& l) {
+  const auto content = std::make_shared<std::string>(message_bytes, 'x');
+  return drive(both.node().system(), l, [to = both.raw(), content](auto* self, auto&, auto answered) {
+    self->request(to, caf::infinite, true, *content)
+        .then([=](const std::string&) { answered(true); }, [=](const caf::error&) { answered(false); });
+  });
+}
+
 figure drive_calls(two_processes& both, const load& l) {
   const auto content = std::make_shared<std::string>(message_bytes, 'x');
   const auto to = eventcore::actor_of(both.node().service("echo"));
@@ -166,13 +176,8 @@ figure call(run_context& context, std::size_t in_flight) {
   return f;
 }
 
-figure command(run_context& context, std::size_t in_flight) {
-  two_processes both{context.dir};
-  const auto l = load_of(context, in_flight, false);
-  auto f = drive_adds(both.node().system(), l, eventcore::actor_of(both.node().service("server")),
-                      in_flight == 1 ? 1 : 10'000);
-  f.note += "fsync; entities of another process, " + std::to_string(in_flight) + " in flight";
-  return f;
+figure drive_commands(two_processes& both, const load& l, std::size_t entities) {
+  return drive_adds(both.node().system(), l, eventcore::actor_of(both.node().service("server")), entities);
 }
 
 } // namespace
@@ -201,11 +206,25 @@ figure remote_call_256(run_context& c) {
 figure remote_call_4096(run_context& c) {
   return call(c, 4'096);
 }
+figure raw_caf_remote_commit_1(run_context& c) {
+  two_processes both{c.dir};
+  auto f = drive_raw_commits(both, load_of(c, 1, false));
+  f.note += "fsync; plain CAF and plain LMDB, one record a commit, " + in_flight_note(1);
+  return f;
+}
 figure remote_command_1(run_context& c) {
-  return command(c, 1);
+  two_processes both{c.dir};
+  const auto l = load_of(c, 1, true);
+  auto f = alternate(
+      9, [&] { return drive_commands(both, l, 1); }, [&] { return drive_raw_commits(both, l); });
+  f.note += "fsync; an entity of another process, 1 in flight";
+  return f;
 }
 figure remote_command_256(run_context& c) {
-  return command(c, 256);
+  two_processes both{c.dir};
+  auto f = drive_commands(both, load_of(c, 256, false), 10'000);
+  f.note += "fsync; entities of another process, 256 in flight";
+  return f;
 }
 
 figure remote_feed(run_context& context) {
@@ -244,8 +263,14 @@ int serve_remote(const std::filesystem::path& dir, std::size_t events) {
         [](const eventcore::command_context&, const Padded& m) { return m; },
     };
   }));
-  const auto raw = node.system().spawn([](caf::event_based_actor*) -> caf::behavior {
-    return {[](const std::string& text) { return text; }};
+  std::filesystem::create_directories(dir / "raw");
+  const auto log = std::make_shared<lmdb_log>(dir / "raw");
+  const auto raw = node.system().spawn([log](caf::event_based_actor*) -> caf::behavior {
+    return {[](const std::string& text) { return text; },
+            [log](bool, const std::string& text) {
+              log->commit(text);
+              return text;
+            }};
   });
   const auto port = node.system().middleman().publish(raw, 0, "127.0.0.1");
   for (std::size_t written = 0; written < events; written += 1'000) {

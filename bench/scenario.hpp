@@ -85,6 +85,7 @@ figure remote_call_1(run_context&);
 figure remote_call_16(run_context&);
 figure remote_call_256(run_context&);
 figure remote_call_4096(run_context&);
+figure raw_caf_remote_commit_1(run_context&);
 figure remote_command_1(run_context&);
 figure remote_command_256(run_context&);
 figure remote_feed(run_context&);

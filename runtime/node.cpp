@@ -10,6 +10,7 @@
 #include <eventcore/runtime/internal/control/saga_control.hpp>
 #include <eventcore/runtime/internal/end_signal.hpp>
 #include <eventcore/runtime/internal/observability/node_view.hpp>
+#include <eventcore/runtime/internal/scheduler.hpp>
 #include <eventcore/runtime/service_id.hpp>
 
 #include <caf/io/all.hpp>
@@ -34,11 +35,7 @@ public:
     if (options.threads > 0)
       set("scheduler.max-threads", options.threads);
     set("scheduler.max-throughput", std::max<std::size_t>(options.max_throughput, 1));
-    // An idle worker of CAF sleeps up to 10 ms by default and does not see a finished commit meanwhile.
-    set("work-stealing.aggressive-poll-attempts", std::size_t{20});
-    set("work-stealing.moderate-poll-attempts", std::size_t{200});
-    set("work-stealing.moderate-sleep-duration", caf::timespan{50us});
-    set("work-stealing.relaxed-sleep-duration", caf::timespan{1ms});
+    internal::use_job_pool(*this);
     if (options.cluster)
       load<caf::io::middleman>();
   }

@@ -3,6 +3,7 @@
 #include <eventcore/actors/errc.hpp>
 #include <eventcore/runtime/cluster_errc.hpp>
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -75,6 +76,15 @@ int connect_one(int fd, const addrinfo& to, std::chrono::milliseconds within) {
 socket_handle::~socket_handle() {
   if (fd_ >= 0)
     ::close(fd_);
+}
+
+socket_handle duplicate(int socket) noexcept {
+  return socket_handle{::fcntl(socket, F_DUPFD_CLOEXEC, 0)};
+}
+
+std::size_t send_some(const socket_handle& socket, const char* bytes, std::size_t size) noexcept {
+  const auto sent = ::send(socket.get(), bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent > 0 ? static_cast<std::size_t>(sent) : 0;
 }
 
 result<host_port> host_port::parse(std::string_view text) {

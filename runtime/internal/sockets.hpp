@@ -3,6 +3,7 @@
 #include <eventcore/persistence/error.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -31,6 +32,12 @@ public:
 private:
   int fd_ = -1;
 };
+
+/// The same socket once more. Empty: there are too many descriptors already.
+socket_handle duplicate(int socket) noexcept;
+
+/// How many bytes the connection takes at once; 0 if none, or if it is broken.
+std::size_t send_some(const socket_handle& socket, const char* bytes, std::size_t size) noexcept;
 
 /// Where a node is reached.
 struct host_port {

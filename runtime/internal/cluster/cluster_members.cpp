@@ -124,6 +124,8 @@ void cluster_broker::on_member(handle h, connection& c) {
   learn_from(*c.peer);
   if (c.tls)
     c.trusted_until = c.tls->trusted_until();
+  else
+    c.out->open_shortcut(duplicate(static_cast<int>(h.id())));
   const auto max_message =
       std::min<std::size_t>(env_->options.max_message,
                             c.peer->max_message() > 0 ? c.peer->max_message() : env_->options.max_message);

@@ -17,14 +17,14 @@ peer_link::sent peer_link::send(call_ptr& call, time_point now) {
   const bool awaited = call->to.is_request();
   out_->write([&](byte_buffer& buffer) {
     if (closed_)
-      return;
+      return false;
     outcome = sent::too_large;
     if (call->body.size() > limits_.message)
-      return;
+      return false;
     outcome = sent::full;
     if (in_flight_ >= limits_.in_flight || buffer.size() >= limits_.waiting_bytes ||
         kept_bytes_ >= limits_.waiting_bytes)
-      return;
+      return false;
     outcome = sent::yes;
     std::uint64_t id = 0;
     if (awaited) {
@@ -47,12 +47,13 @@ peer_link::sent peer_link::send(call_ptr& call, time_point now) {
     frame.raw({call->body.data(), call->body.size()});
     call->sent_to = journal_;
     if (!awaited)
-      return;
+      return false;
     earliest_ = std::min(earliest_, call->deadline);
     ++in_flight_;
     kept_bytes_ += call->body.size();
     slots_[free_.back()].call = std::move(call);
     free_.pop_back();
+    return in_flight_ == 1; // no other call will join it
   });
   return outcome;
 }

@@ -38,17 +38,18 @@ void served_peer::answer(std::uint64_t id, const caf::message& content) {
     message->AppendPartialToString(&payload);
   out_->write([&](byte_buffer& buffer) {
     if (!end(id))
-      return;
+      return false;
     frame_writer frame{buffer, frame_kind::answer};
     frame.number(id);
     frame.byte(static_cast<std::uint8_t>(message ? answer_status::message : answer_status::empty));
     if (!message)
-      return;
+      return is_idle();
     const auto [known, is_new] = types_.try_emplace(message->GetDescriptor(), types_.size() + 1);
     frame.number(is_new ? 0 : known->second);
     if (is_new)
       frame.text(message->GetDescriptor()->full_name());
     frame.raw(payload);
+    return is_idle();
   });
 }
 
@@ -59,6 +60,7 @@ void served_peer::refuse(std::uint64_t id, const error& why) {
     frame.number(id);
     frame.byte(static_cast<std::uint8_t>(answer_status::failed));
     write_error(frame, why);
+    return is_idle();
   });
 }
 

@@ -35,6 +35,8 @@ public:
 
 private:
   bool end(std::uint64_t id) { return under_way_.erase(id) > 0; }
+  /// No other answer will join this one.
+  bool is_idle() const { return under_way_.empty(); }
 
   const limits limits_;
   const std::shared_ptr<outbox> out_; ///< its lock guards all of this
