@@ -14,7 +14,8 @@ struct event_context {
   log_position position = 0; ///< in the source's journal
   event_id id;
   timestamp occurred_at{};
-  const event_metadata& metadata;
+  const event_metadata&
+      metadata; ///< the event's; if its trace is recorded, with the handler's span as trace context
   std::uint32_t attempt = 1;      ///< 2 and more: a subscriber's handler failed before
   bool from_dead_letters = false; ///< a subscriber gave the event up before, and it is replayed
 

@@ -18,12 +18,17 @@ namespace eventcore {
 
 struct multi_stream_type;
 
+namespace internal {
+class telemetry;
+} // namespace internal
+
 /// A command that a handler answers an event with; `subscriber::to` makes it. Without `command`: nothing is to be done.
 struct reaction {
   std::string category;                       ///< of the entity's stream; empty for a multi-stream command
   std::string id;                             ///< of the entity
   const multi_stream_type* decider = nullptr; ///< of the multi-stream command
   std::shared_ptr<const google::protobuf::Message> command;
+  std::string traceparent{}; ///< of the span that the command is a child of; empty: the event's
 };
 
 /// What came of a run of events. `done` events are finished, from the first on. If there are more, `failure` or `reaction`
@@ -46,9 +51,11 @@ public:
     return !stop_.load(std::memory_order_relaxed) && (!limit_ || within_limit(done));
   }
 
-  std::string_view source;   ///< name of the service that the events are from
-  std::uint32_t attempt = 1; ///< of the first event, from 1
+  std::string_view subscription; ///< its name
+  std::string_view source;       ///< name of the service that the events are from
+  std::uint32_t attempt = 1;     ///< of the first event, from 1
   bool from_dead_letters = false;
+  const internal::telemetry* telemetry = nullptr; ///< where spans are recorded; null: nowhere
 
   // -- for those who look on --
   std::size_t done() const noexcept { return done_.load(std::memory_order_acquire); }

@@ -26,8 +26,8 @@ error cannot_open(const std::filesystem::path& dir, const std::string& why) {
   return make_error(journal_errc::cannot_open, "journal folder " + dir.string() + " " + why);
 }
 
-/// What lies in `dir`, before anything is created in it. True: a journal's data file is there. Snapshots alone are not what
-/// an unfinished creation leaves.
+/// What lies in `dir`, before anything is created in it. True: a journal's data file is there. LMDB's lock file or snapshots
+/// alone are not what an unfinished creation leaves.
 result<bool> inspect(const std::filesystem::path& dir) {
   std::error_code failed;
   auto status = std::filesystem::status(dir, failed);
@@ -38,6 +38,7 @@ result<bool> inspect(const std::filesystem::path& dir) {
   if (!std::filesystem::is_directory(status))
     return cannot_open(dir, "is no folder; name the folder that holds the journal");
   bool foreign = false;
+  bool lost = false;
   std::filesystem::directory_iterator entries{dir, failed};
   if (failed)
     return cannot_open(dir, "cannot be read: " + failed.message());
@@ -45,8 +46,13 @@ result<bool> inspect(const std::filesystem::path& dir) {
     auto name = entry.path().filename();
     if (name == data_file)
       return true;
+    lost = lost || name == "lock.mdb";
     foreign = foreign || (name != "lock.mdb" && name != "writer.lock" && name != workshop);
   }
+  if (lost && !std::filesystem::exists(dir / data_file, failed)) // it may have come meanwhile
+    return cannot_open(dir,
+                       "has lost its data.mdb, which holds the events; restore the journal from a backup, "
+                       "or remove the folder to begin a new one");
   if (foreign)
     return cannot_open(dir, "holds other files, but no journal; name a new or an empty folder");
   return false;

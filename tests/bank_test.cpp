@@ -37,10 +37,13 @@ BOOST_AUTO_TEST_CASE(the_books_balance_after_kills_and_restarts) {
 
 BOOST_AUTO_TEST_CASE(wrong_arguments_are_named) {
   const temp_dir dir;
-  BOOST_TEST(run_program("bank", {"--workers", "0"}).exit_code == 2);
+  const auto none = run_program("bank", {"--workers", "0"});
+  BOOST_TEST(none.exit_code == 2);
+  BOOST_TEST(none.err.starts_with("bank: --workers"), none.err);
   BOOST_TEST(run_program("bank", {"--transfers", "many"}).exit_code == 2);
   BOOST_TEST(run_program("bank", with(dir, {"--transfers", "10"})).exit_code == 0);
   auto other = run_program("bank", {"--journal", (dir.path() / "journal").string(), "--accounts", "51"});
   BOOST_TEST(other.exit_code == 1);
+  BOOST_TEST(other.err.starts_with("bank: "), other.err);
   BOOST_TEST(other.complained("50 accounts, not 51"), other.err);
 }

@@ -294,10 +294,12 @@ BOOST_AUTO_TEST_CASE(bad_usage_is_said_and_exits_with_2) {
       {"tail", "--from", "0"},
       {"tail", "--from", "1", "-n", "1"},
       {"verify", "--journal"},
+      {"info", "--journal", ""},
   };
   const sample s;
   for (const auto& args : all) {
-    const auto r = args.empty() || args.back() == "--journal" ? run(args) : s.run(args);
+    const auto names_journal = std::ranges::find(args, "--journal") != args.end();
+    const auto r = args.empty() || names_journal ? run(args) : s.run(args);
     const auto shown = joined(args);
     BOOST_TEST(r.exit_code == 2, shown << " ended with " << r.exit_code);
     BOOST_TEST(r.out == "", shown);
@@ -314,14 +316,14 @@ BOOST_AUTO_TEST_CASE(a_folder_without_a_journal_is_named) {
   const auto file = dir.path() / "file";
   const auto empty = dir.path() / "empty";
   const auto garbage = dir.path() / "garbage";
-  const auto begun = dir.path() / "begun";
+  const auto emptied = dir.path() / "emptied";
   std::ofstream{file} << "text";
   std::filesystem::create_directory(empty);
   std::filesystem::create_directory(garbage);
   std::ofstream{garbage / "data.mdb"} << std::string(100'000, 'x');
-  std::filesystem::create_directory(begun);
-  std::ofstream{begun / "data.mdb"};
-  for (const auto& folder : {missing, file, empty, garbage, begun})
+  std::filesystem::create_directory(emptied);
+  std::ofstream{emptied / "data.mdb"};
+  for (const auto& folder : {missing, file, empty, garbage, emptied})
     for (const std::vector<std::string>& args : {std::vector<std::string>{"info"},
                                                  {"show", "order-1"},
                                                  {"streams"},
@@ -335,7 +337,7 @@ BOOST_AUTO_TEST_CASE(a_folder_without_a_journal_is_named) {
       BOOST_TEST(r.err.starts_with("eventcore: "), shown << " said " << r.err);
       check_contains(r.err, folder.string());
     }
-  check_contains(run({"info"}, begun).err, "never finished");
+  check_contains(run({"info"}, emptied).err, "data.mdb is empty");
   BOOST_TEST(!std::filesystem::exists(missing));
   BOOST_TEST(std::filesystem::is_empty(empty));
 }
@@ -426,7 +428,14 @@ BOOST_AUTO_TEST_CASE(streams_lists_every_stream_once) {
   BOOST_TEST((column<std::string>(users, "stream") == std::vector<std::string>{"user-1"}));
   BOOST_TEST(lines_of(s.run({"streams", "-c", "user", "-c", "order"})).size() == 4u);
   BOOST_TEST(lines_of(s.run({"streams", "-c", "order", "--limit", "2"})).size() == 2u);
-  BOOST_TEST(lines_of(s.run({"streams", "-c", "orde"})).empty());
+  for (const auto& args : {std::vector<std::string>{"-c", "orde"}, {"-c", "user", "-c", "orde"}}) {
+    auto all = args;
+    all.insert(all.begin(), "streams");
+    const auto r = s.run(all);
+    BOOST_TEST(r.exit_code == 1);
+    BOOST_TEST(parse_lines(r.out).size() == args.size() / 2 - 1);
+    check_contains(r.err, s.path.string() + " has no stream of category orde\n");
+  }
   BOOST_TEST(lines_of(s.run({"streams", "--limit", "0"})).empty());
 }
 
@@ -547,7 +556,18 @@ BOOST_AUTO_TEST_CASE(tail_prints_the_last_events_that_the_filter_admits) {
   BOOST_TEST((positions({"--type", "eventcore.test.Other"}) == list{7}));
   BOOST_TEST((positions({"--from", "4", "-c", "user"}) == list{7}));
   BOOST_TEST((positions({"-c", "user", "-t", "eventcore.test.Happened"}) == list{3}));
-  BOOST_TEST((positions({"-c", "nobody"}) == list{}));
+  BOOST_TEST((positions({"-n", "0", "-c", "nobody"}) == list{}));
+  const auto says = [&](std::vector<std::string> args, const std::string& why) {
+    args.insert(args.begin(), "tail");
+    const auto r = s.run(args);
+    BOOST_TEST(r.exit_code == 1);
+    BOOST_TEST(r.out == "");
+    check_contains(r.err, s.path.string() + " has no event " + why + '\n');
+  };
+  says({"-c", "nobody", "-c", "none"}, "of category nobody or none");
+  says({"-t", "test.Nothing"}, "of type test.Nothing");
+  says({"-c", "user", "-t", "eventcore.test.Other", "--from", "8"},
+       "of category user and of type eventcore.test.Other from position 8 on");
 }
 
 BOOST_AUTO_TEST_CASE(tail_prints_ten_events_by_default_and_finds_rare_ones_far_back) {
@@ -574,7 +594,7 @@ BOOST_AUTO_TEST_CASE(tail_of_an_empty_journal_prints_nothing) {
   const temp_dir dir;
   must(open_lmdb_journal(dir.path()));
   BOOST_TEST(lines_of(run({"tail"}, dir.path())).empty());
-  BOOST_TEST(lines_of(run({"tail", "-c", "order"}, dir.path())).empty());
+  BOOST_TEST(run({"tail", "-c", "order"}, dir.path()).exit_code == 1);
   BOOST_TEST(lines_of(run({"streams"}, dir.path())).empty());
   BOOST_TEST(run({"verify"}, dir.path()).exit_code == 0);
   BOOST_TEST(lines_of(run({"info", "--json"}, dir.path())).at(0).at("head") == 0);

@@ -116,7 +116,11 @@ BOOST_AUTO_TEST_CASE(letters_are_listed_and_shown) {
   check_contains(first["why"].get<std::string>(), "no \"fives\"");
   auto text = run({"list", "fussy"});
   check_contains(text.out, "fussy  10  a-1  10  eventcore.test.Happened  1  ");
-  check_done(run({"list", "nobody"}), "");
+  auto calm = must(n->subscribe<fussy>({.name = "calm", .on_failure = on_failure::skip},
+                                       [this] { return std::make_unique<fussy>(broken, handled); }));
+  must_pass(calm.reached(16, patience));
+  check_done(run({"list", "calm"}), "");
+  check_fails(run({"list", "nobody"}), 1, dir.string() + " has no subscription nobody");
   auto shown = lines(run({"show", "fussy", "10"}));
   BOOST_TEST_REQUIRE(shown.size() == 2u);
   BOOST_TEST(shown[0]["position"] == 10);
@@ -138,6 +142,7 @@ BOOST_AUTO_TEST_CASE(a_running_node_replays_and_drops) {
   check_done(run({"replay", "fussy", "--all"}), "fussy: 2 letters to be replayed\n");
   wait_for_letters(0);
   BOOST_TEST(handled == 15);
+  check_done(run({"list", "fussy"}), "");
   check_fails(run({"replay", "fussy", "--all"}), 1, "no dead letter");
   check_fails(run({"drop", "fussy", "5"}), 1, "no dead letter at position 5");
 }

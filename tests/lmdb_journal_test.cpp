@@ -226,6 +226,40 @@ BOOST_AUTO_TEST_CASE(a_journal_that_was_cut_is_refused) {
 }
 
 /// LMDB does not write the last pages if a transaction took and freed them: a file may be short and whole.
+BOOST_AUTO_TEST_CASE(a_journal_that_was_emptied_does_not_begin_anew) {
+  journal_folder f;
+  f.open();
+  fs::remove(f.path / "lock.mdb"); // as a backup that was cut short on the way
+  f.replace_content("");
+  const auto why = f.refused(journal_errc::cannot_open);
+  check_contains(why, "data.mdb is empty");
+  check_contains(why, "restore");
+  check_contains(why, "remove the folder");
+  BOOST_TEST(fs::file_size(f.data) == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_journal_whose_file_is_gone_does_not_begin_anew) {
+  journal_folder f;
+  f.open();
+  fs::remove(f.data);
+  check_contains(f.refused(journal_errc::cannot_open), "has lost its data.mdb");
+  BOOST_TEST(!fs::exists(f.data));
+}
+
+BOOST_AUTO_TEST_CASE(a_creation_that_was_killed_begins_again) {
+  journal_folder f;
+  fs::create_directories(f.path / "new"); // where the file is made
+  std::ofstream{f.path / "writer.lock"} << 4'711;
+  for (const auto* unfinished : {"", "half a page"}) {
+    std::ofstream{f.path / "new" / "data.mdb", std::ios::trunc} << unfinished;
+    std::ofstream{f.path / "new" / "lock.mdb", std::ios::trunc} << unfinished;
+    BOOST_TEST(*f.open()->head() == 0u);
+    fs::remove(f.data);
+    fs::remove(f.path / "lock.mdb");
+    fs::create_directories(f.path / "new");
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_journal_that_is_short_of_free_pages_is_whole) {
   journal_folder folder;
   {
@@ -601,6 +635,7 @@ BOOST_AUTO_TEST_CASE(the_snapshots_folder_may_be_deleted) {
 BOOST_AUTO_TEST_CASE(snapshots_without_their_journal_are_left_alone) {
   folder_with_snapshots folder;
   fs::remove(folder.data);
+  fs::remove(folder.path / "lock.mdb");
   check_contains(folder.refused(journal_errc::cannot_open), "no journal");
   BOOST_TEST(fs::exists(folder.snapshots / "data.mdb"));
 }

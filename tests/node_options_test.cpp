@@ -166,7 +166,9 @@ BOOST_AUTO_TEST_CASE(a_file_that_is_none_is_named_with_the_line) {
   contains(complaint("[eventcore]\nname = a\n"),
            "2: column 8: unexpected_character; a configuration file has groups");
   contains(complaint("[eventcore]\n# no comment\n"), "2: column 1");
-  contains(complaint("[eventcore\n"), "unexpected");
+  contains(complaint("[eventcore\n"), "1: column 11: unexpected");
+  contains(complaint("[eventcore]\nname =\nservice = \"x\"\n"), "2: column 7: unexpected");
+  contains(complaint("[eventcore]\nname = \"x"), "2: column 10: unexpected");
   const auto missing = read_config_file(path() / "missing.ini");
   BOOST_REQUIRE(!missing);
   contains(missing.error().message(), "missing.ini: the configuration file cannot be read: No such file");

@@ -71,6 +71,25 @@ struct mirror : subscriber<mirror> {
   reaction handle(const bank::Deposited&) { return to<account>("mirror", bank::Open{}); }
 };
 
+/// Fails at first, then asks an entity in the name of the event.
+struct notary : subscriber<notary> {
+  using events = eventcore::events<bank::Deposited>;
+  explicit notary(host<account> accounts)
+      : accounts_{std::move(accounts)} {}
+  result<void> handle(const bank::Deposited&, const event_context& x) {
+    if (x.attempt == 1)
+      throw std::runtime_error{"no ink"};
+    command_context context;
+    context.metadata = x.metadata;
+    if (auto seen = accounts_.ask(std::string{x.key()}, bank::GetBalance{}, patience, context); !seen)
+      return seen.error();
+    return {};
+  }
+
+private:
+  host<account> accounts_;
+};
+
 } // namespace
 
 BOOST_AUTO_TEST_CASE(a_commands_span_has_what_it_should) {
@@ -149,7 +168,59 @@ BOOST_AUTO_TEST_CASE(a_saga_its_steps_and_what_follows_are_one_trace) {
            s["attributes"]["eventcore.stream"] == "account-mirror";
   });
   BOOST_REQUIRE((reaction != spans->end()));
-  BOOST_TEST((*reaction)["parent"] == (*paid)["span"], "a reaction follows from the event's command");
+  const auto& handled = *by_id.at((*reaction)["parent"]);
+  BOOST_TEST(handled["name"] == "handle_event_bank.Deposited", "a reaction follows from its handler");
+  BOOST_TEST(handled["parent"] == (*paid)["span"], "which follows from the event's command");
+}
+
+BOOST_AUTO_TEST_CASE(a_handlers_tries_are_spans_and_what_it_sends_is_their_child) {
+  otlp_collector to;
+  const auto parent = trace_context::begin(true);
+  {
+    node n{open_memory_journal(), traced(to)};
+    auto accounts = n.host<account>();
+    auto notes = n.subscribe<notary>({.name = "notes", .backoff = 1ms},
+                                     [&] { return std::make_unique<notary>(accounts); });
+    BOOST_REQUIRE(notes);
+    accounts.tell("alice", bank::Open{}, in_trace(parent.str()));
+    const auto deposit = make<bank::Deposit>([](auto& d) { d.set_cents(5); });
+    BOOST_REQUIRE(accounts.ask("alice", deposit, patience, in_trace(parent.str())));
+    BOOST_REQUIRE(notes->reached(2, patience));
+  }
+  const auto spans = to.spans();
+  if (!spans)
+    return;
+  std::map<int, const nlohmann::json*> tries;
+  for (auto& s : *spans) {
+    BOOST_TEST(s["trace"] == parent.trace_id());
+    if (s["name"] == "handle_event_bank.Deposited")
+      tries[s["attributes"]["eventcore.attempt"].get<int>()] = &s;
+    else
+      BOOST_TEST(!s["name"].get<std::string>().starts_with("handle_event_"),
+                 "an event that is not declared has none");
+  }
+  BOOST_REQUIRE(tries.size() == 2u);
+  const auto* paid = find(*spans, "execute_command_bank.Deposit");
+  const auto* asked = find(*spans, "execute_command_bank.GetBalance");
+  BOOST_REQUIRE((paid && asked));
+  for (auto& [attempt, span] : tries) {
+    auto& s = *span;
+    BOOST_TEST(s["kind"] == 5, "consumer");
+    BOOST_TEST(s["parent"] == (*paid)["span"]);
+    auto& attributes = s["attributes"];
+    BOOST_TEST(attributes["event.type"] == "bank.Deposited");
+    BOOST_TEST(attributes["service.name"] == "till");
+    BOOST_TEST(attributes["event.success"] == (attempt == 2));
+    BOOST_TEST(attributes["eventcore.subscription"] == "notes");
+    BOOST_TEST(attributes["eventcore.source"] == "till");
+    BOOST_TEST(attributes["eventcore.stream"] == "account-alice");
+    BOOST_TEST(attributes["eventcore.position"] == 2);
+  }
+  const std::string why = tries[1]->at("attributes").value("error.message", "");
+  BOOST_TEST((why.find("account-alice") != why.npos && why.find("no ink") != why.npos), why);
+  BOOST_TEST((*tries[1])["status"]["code"] == 2);
+  BOOST_TEST(!tries[2]->at("attributes").contains("error.message"));
+  BOOST_TEST((*asked)["parent"] == (*tries[2])["span"]);
 }
 
 BOOST_AUTO_TEST_CASE(events_carry_the_span_of_their_command) {
@@ -177,8 +248,13 @@ BOOST_AUTO_TEST_CASE(what_is_not_recorded_is_passed_on_and_begins_nothing) {
     accounts.tell("bob", bank::Open{}, caused);
     BOOST_REQUIRE(accounts.ask("bob", bank::GetBalance{}, patience, in_trace(unsampled)));
     BOOST_REQUIRE(accounts.ask("alice", bank::GetBalance{}, patience, in_trace(unsampled)));
+    BOOST_REQUIRE(accounts.ask("alice", make<bank::Deposit>([](auto& d) { d.set_cents(5); }), patience,
+                               in_trace(unsampled)));
+    auto mirrored = n.subscribe<mirror>({.name = "mirror"});
+    BOOST_REQUIRE((mirrored && mirrored->reached(3, patience)));
     std::set<std::string> written{event_trace(n, 1), event_trace(n, 2)};
     BOOST_TEST((written == std::set<std::string>{"", unsampled}));
+    BOOST_TEST(event_trace(n, 4) == unsampled, "a reaction's events belong to the trace as well");
   }
   BOOST_TEST(to.requests() == 0);
 }

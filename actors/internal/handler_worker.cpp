@@ -1,5 +1,7 @@
 #include <eventcore/actors/internal/handler_worker.hpp>
 
+#include <eventcore/actors/internal/telemetry.hpp>
+
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -14,12 +16,16 @@ constexpr std::chrono::milliseconds time_slice{2};
 /// What both kinds of workers do: nothing that a handler or its constructor throws leaves it.
 class guarded_handler {
 public:
-  explicit guarded_handler(handler_factory make)
-      : make_{std::move(make)} {}
+  explicit guarded_handler(const worker_start& how)
+      : make_{how.make}
+      , subscription_{how.name}
+      , telemetry_{telemetry_of(how.system)} {}
 
   /// Nothing: the handler is broken, and `gone` says why.
   std::optional<handled> handle(const worker_task& task, worker_gone& gone) {
     gone.by_event = false;
+    task.run->subscription = subscription_;
+    task.run->telemetry = telemetry_ && telemetry_->traces() ? telemetry_.get() : nullptr;
     try {
       if (!handler_ && !(handler_ = make_())) {
         gone.why = "no subscriber was made";
@@ -41,6 +47,8 @@ public:
 
 private:
   handler_factory make_;
+  const std::string subscription_;
+  const std::shared_ptr<const telemetry> telemetry_;
   std::unique_ptr<event_handler> handler_;
 };
 
@@ -64,7 +72,7 @@ public:
       : caf::event_based_actor{config}
       , owner_{how.owner}
       , gone_{how.lane, how.worker, "it was ended from outside"}
-      , handler_{how.make} {}
+      , handler_{how} {}
 
   const char* name() const override { return "eventcore.handler"; }
 
@@ -137,7 +145,7 @@ private:
     explicit shared(const worker_start& how)
         : owner_{how.owner}
         , gone_{how.lane, how.worker, {}}
-        , handler_{how.make} {}
+        , handler_{how} {}
 
     void give(worker_task task) {
       std::lock_guard lock{mutex_};

@@ -165,6 +165,8 @@ void subscription_actor::react(lane& l) {
   }
   command_context context;
   context.metadata = event.metadata;
+  if (!answer.traceparent.empty())
+    context.metadata.traceparent = answer.traceparent;
   context.metadata.causation_id = to_string(event.id);
   if (context.metadata.correlation_id.empty())
     context.metadata.correlation_id = context.metadata.causation_id;

@@ -92,25 +92,49 @@ std::unique_ptr<open_span> telemetry::begin(const event_metadata& metadata, bool
   return s;
 }
 
-void telemetry::end(const open_span& open, const std::string& command_type, std::string_view stream,
-                    const error* failure) const {
+namespace {
+
+span ended(const open_span& open, std::string name, enum span::kind kind, const error* failure) {
   span s;
-  s.name = "execute_command_" + command_type;
+  s.name = std::move(name);
+  s.kind = kind;
   s.context = open.context;
   s.parent = open.parent;
   s.begin = open.begin;
   s.end = std::chrono::system_clock::now();
-  s.attributes = {{"command.type", command_type},
-                  {"service.name", service_},
-                  {"command.success", failure == nullptr},
-                  {"events.written", static_cast<std::int64_t>(failure ? 0 : open.events)}};
-  if (!stream.empty())
-    s.attributes.emplace_back("eventcore.stream", std::string{stream});
   if (failure) {
     s.attributes.emplace_back("error.message", failure->message());
     s.failed = true;
     s.failure = failure->message();
   }
+  return s;
+}
+
+} // namespace
+
+void telemetry::end(const open_span& open, const std::string& command_type, std::string_view stream,
+                    const error* failure) const {
+  auto s = ended(open, "execute_command_" + command_type, span::kind::internal, failure);
+  s.attributes.emplace_back("command.type", command_type);
+  s.attributes.emplace_back("service.name", service_);
+  s.attributes.emplace_back("command.success", failure == nullptr);
+  s.attributes.emplace_back("events.written", static_cast<std::int64_t>(failure ? 0 : open.events));
+  if (!stream.empty())
+    s.attributes.emplace_back("eventcore.stream", std::string{stream});
+  spans_->record(std::move(s));
+}
+
+void telemetry::end(const open_span& open, const recorded_event& event, const handler_run& run,
+                    std::uint32_t attempt, const error* failure) const {
+  auto s = ended(open, "handle_event_" + event.type, span::kind::consumer, failure);
+  s.attributes.emplace_back("event.type", event.type);
+  s.attributes.emplace_back("service.name", service_);
+  s.attributes.emplace_back("event.success", failure == nullptr);
+  s.attributes.emplace_back("eventcore.subscription", std::string{run.subscription});
+  s.attributes.emplace_back("eventcore.source", std::string{run.source});
+  s.attributes.emplace_back("eventcore.stream", event.stream);
+  s.attributes.emplace_back("eventcore.position", static_cast<std::int64_t>(event.position));
+  s.attributes.emplace_back("eventcore.attempt", static_cast<std::int64_t>(attempt));
   spans_->record(std::move(s));
 }
 

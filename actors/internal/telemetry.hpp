@@ -3,6 +3,7 @@
 #include <eventcore/actors/breaker.hpp>
 #include <eventcore/actors/command_context.hpp>
 #include <eventcore/actors/errc.hpp>
+#include <eventcore/actors/event_handler.hpp>
 #include <eventcore/actors/saga_host.hpp>
 #include <eventcore/actors/span.hpp>
 #include <eventcore/actors/subscription.hpp>
@@ -151,7 +152,7 @@ private:
 /// Breakers in front of functions belong to no node; these are all of the process.
 metrics_list<breaker_metrics>& breakers_without_node();
 
-/// A command that is being traced.
+/// A command, or an event at its handler, that is being traced.
 struct open_span {
   trace_context context;
   std::uint64_t parent = 0;
@@ -181,6 +182,9 @@ public:
   std::unique_ptr<open_span> begin(const event_metadata& metadata, bool may_begin_trace) const;
   /// Records `execute_command_<type>` (spec 39).
   void end(const open_span& s, const std::string& command_type, std::string_view stream,
+           const error* failure) const;
+  /// Records `handle_event_<type>`: one try of a subscription's handler. `run` is the one that the event is part of.
+  void end(const open_span& s, const recorded_event& event, const handler_run& run, std::uint32_t attempt,
            const error* failure) const;
   void record(span s) const noexcept { spans_->record(std::move(s)); }
   bool traces() const noexcept { return spans_ != nullptr; }

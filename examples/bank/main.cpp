@@ -18,6 +18,10 @@
 
 namespace {
 
+void complain(const std::string& what) {
+  std::cerr << "bank: " + what + '\n'; // by several threads
+}
+
 using namespace bank;
 using namespace std::literals;
 using steady = std::chrono::steady_clock;
@@ -108,7 +112,7 @@ std::optional<bool> ask_until_answered(Ask ask, tally& t, const std::string& wha
     auto code = answer.error().code();
     if (code != eventcore::entity_errc::conflict && code != eventcore::entity_errc::outcome_unknown &&
         code != eventcore::entity_errc::overloaded && code != eventcore::entity_errc::deadline_exceeded) {
-      std::cerr << what << ": " << answer.error().message() << '\n';
+      complain(what + ": " + answer.error().message());
       t.failed = true;
       return std::nullopt;
     }
@@ -166,7 +170,7 @@ bool open_accounts(const bank_node& bank, const options& opts) {
     if (i + 1 < opts.accounts)
       bank.accounts.tell(account_id(i), open);
     else if (auto last = bank.accounts.ask(account_id(i), open, patience); !last) {
-      std::cerr << last.error().message() << '\n';
+      complain(last.error().message());
       return false;
     }
   }
@@ -198,7 +202,7 @@ bool audit_bank(const bank_node& bank, const options& opts, std::uint64_t reject
   auto found = audit_journal(bank.node.journal());
   auto progress = bank.runs.ask("transfers", GetRun{}, patience);
   if (!found || !progress) {
-    std::cerr << (found ? progress.error() : found.error()).message() << '\n';
+    complain((found ? progress.error() : found.error()).message());
     return false;
   }
   std::int64_t paid_in = std::int64_t{opts.accounts} * opening_cents;
@@ -216,7 +220,7 @@ bool audit_bank(const bank_node& bank, const options& opts, std::uint64_t reject
   for (std::uint32_t i = 0; i < opts.accounts; ++i) {
     auto balance = bank.accounts.ask(account_id(i), GetBalance{}, patience);
     if (!balance) {
-      std::cerr << balance.error().message() << '\n';
+      complain(balance.error().message());
       return false;
     }
     by_entities += balance->cents();
@@ -245,14 +249,14 @@ int run_bank(const options& opts) {
   node_options.journal.categories = {"account", "run"};
   auto node = eventcore::node::open(node_options);
   if (!node) {
-    std::cerr << node.error().message() << '\n';
+    complain(node.error().message());
     return 1;
   }
   const bank_node bank{*node};
   auto progress =
       bank.runs.ask("transfers", make<BeginRun>([&](auto& c) { c.set_accounts(opts.accounts); }), patience);
   if (!progress) {
-    std::cerr << opts.journal.string() << ": " << progress.error().message() << "; name another --journal\n";
+    complain(opts.journal.string() + ": " + progress.error().message() + "; name another --journal");
     return 1;
   }
   std::uint64_t before = 0;
@@ -324,7 +328,10 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    if (e.get_exit_code() == 0)
+      return app.exit(e);
+    complain(std::string{e.what()} + "; --help tells more");
+    return 2;
   }
   return run_bank(opts);
 }

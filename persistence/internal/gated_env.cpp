@@ -126,14 +126,10 @@ result<void> gated_env::try_start() {
     if (auto code = mdb_env_set_mapsize(env_, config_.map_bytes))
       return fail(code, "mdb_env_set_mapsize");
   unsigned flags = MDB_NOTLS | (config_.read_only ? MDB_RDONLY : 0u);
-  if (auto code = mdb_env_open(env_, config_.dir.c_str(), flags, 0644)) {
-    if (std::error_code ignored;
-        config_.read_only && std::filesystem::file_size(config_.dir / "data.mdb", ignored) == 0)
-      return failed("it was created, but never finished; open it for writing"); // LMDB says EBADF
+  if (auto code = mdb_env_open(env_, config_.dir.c_str(), flags, 0644))
     return fail(code, code == EACCES
                           ? "cannot open its data.mdb, or its lock.mdb, which readers write to, too"
                           : "cannot open its data.mdb");
-  }
   if (auto checked = check_size(); !checked)
     return checked;
   MDB_txn* txn = nullptr;

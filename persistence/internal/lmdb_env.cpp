@@ -9,6 +9,12 @@ constexpr unsigned table_count = 6;
 } // namespace
 
 result<std::unique_ptr<lmdb_env>> lmdb_env::open(config how) {
+  // LMDB would begin anew in it. No journal's file begins empty: it comes to its place when it is whole.
+  if (std::error_code missing; std::filesystem::file_size(how.dir / "data.mdb", missing) == 0 && !missing)
+    return make_error(journal_errc::cannot_open,
+                      "journal folder " + how.dir.string() +
+                          ": its data.mdb is empty, so the events that it held are lost; restore the journal "
+                          "from a backup, or remove the folder to begin a new one");
   gated_env::config generic{.dir = how.dir,
                             .map_bytes = how.map_bytes,
                             .read_only = how.read_only,

@@ -87,6 +87,7 @@ int main(int argc, char** argv) {
   const auto add_journal_option = [&](CLI::App& to) {
     to.add_option("-j,--journal", journal_dir, "The journal's folder")
         ->type_name("DIR")
+        ->check([](const std::string& dir) { return dir.empty() ? "the name of the folder is empty" : ""; })
         ->capture_default_str();
   };
   add_journal_option(app);

@@ -6,10 +6,12 @@
 #include <caf/detail/parser/read_ini.hpp>
 #include <caf/parser_state.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 
 namespace eventcore::internal {
 
@@ -74,15 +76,18 @@ result<std::vector<config_entry>> parse_config_file(const std::filesystem::path&
   const caf::string_view view{text};
   parsing all{caf::string_parser_state{view.begin(), view.end()}, {}};
   caf::detail::parser::read_ini(all.state, file_reader{all});
-  // CAF counts the end of a line as the first column of the next one.
-  const auto column = all.state.column - (all.state.line > 1 ? 1 : 0);
-  if (all.state.code != caf::pec::success)
+  if (all.state.code != caf::pec::success) {
+    // CAF counts the end of a line to the next one.
+    const auto read_so_far = std::string_view{text}.substr(0, all.state.i - view.begin());
+    const auto line = std::ranges::count(read_so_far, '\n') + 1;
+    const auto column = read_so_far.size() - (read_so_far.rfind('\n') + 1) + 1; // npos + 1 is 0
     return make_error(journal_errc::invalid_argument,
-                      file.string() + ':' + std::to_string(all.state.line) + ": column " +
-                          std::to_string(column) + ": " + to_string(all.state.code) +
+                      file.string() + ':' + std::to_string(line) + ": column " + std::to_string(column) +
+                          ": " + to_string(all.state.code) +
                           "; a configuration file has groups like [eventcore.cluster], lines like key = "
                           "\"text\", key = 12, key = 5s, key = true or key = [\"a\", \"b\"], and comments "
                           "after a semicolon");
+  }
   return std::move(all.found);
 }
 

@@ -1,4 +1,5 @@
 #include <eventcore/actors/dead_letters.hpp>
+#include <eventcore/actors/internal/subscription_cursor.hpp>
 #include <eventcore/actors/subscription_errc.hpp>
 #include <eventcore/persistence/lmdb_journal.hpp>
 #include <eventcore/runtime/cli/event_json.hpp>
@@ -65,7 +66,7 @@ class dead_letters final : public verb {
     const auto journal = open_lmdb_journal_reader(journal_dir);
     if (!journal)
       return journal.error();
-    return action_ == "show" ? show(**journal, out) : list(**journal, out);
+    return action_ == "show" ? show(**journal, out) : list(**journal, journal_dir, out);
   }
 
   std::string misuse() const {
@@ -88,7 +89,7 @@ class dead_letters final : public verb {
     return {};
   }
 
-  result<exit_code> list(journal_reader& journal, output& out) {
+  result<exit_code> list(journal_reader& journal, const std::filesystem::path& journal_dir, output& out) {
     std::vector<std::string> names{subscription_};
     if (subscription_.empty()) {
       auto all = list_dead_letter_subscriptions(journal);
@@ -100,6 +101,9 @@ class dead_letters final : public verb {
       auto letters = list_dead_letters(journal, name);
       if (!letters)
         return letters.error();
+      if (letters->empty())
+        if (auto known = check_subscription(journal, journal_dir, name); !known)
+          return known.error();
       for (auto& letter : *letters) {
         const auto line = to_json(name, letter);
         out.line(json_ ? to_line(line) : to_text_line(line));
@@ -108,6 +112,21 @@ class dead_letters final : public verb {
       }
     }
     return exit_code::done;
+  }
+
+  /// An error if the journal has never seen the subscription.
+  static result<void> check_subscription(journal_reader& journal, const std::filesystem::path& journal_dir,
+                                         const std::string& name) {
+    const auto history = journal.load_cursor(internal::subscription_history_name(name));
+    if (!history)
+      return history.error();
+    const auto letters = journal.head_of(*internal::find_dead_letter_stream(name));
+    if (!letters)
+      return letters.error();
+    if (*history == 0 && letters->version == 0)
+      return make_error(subscription_errc::no_such_letter,
+                        "the journal in " + journal_dir.string() + " has no subscription " + name);
+    return {};
   }
 
   static std::string to_text_line(const json& letter) {

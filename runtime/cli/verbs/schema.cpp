@@ -19,7 +19,7 @@ class schema final : public verb {
                "  eventcore schema diff data new.pb          can the new build read what is stored?\n"
                "\n"
                "diff names each change of OLD's types as compatible, as incompatible, or, if the type's\n"
-               "schema version was raised, as one that needs an upcaster. Exit codes: 0 nothing is\n"
+               "schema version was raised, as one that needs an upcaster. Its exit codes: 0 nothing is\n"
                "incompatible, 1 something is, 2 bad usage, which is also a source that cannot be read.");
   }
 
@@ -35,7 +35,9 @@ class schema final : public verb {
     std::vector<loaded_contract> loaded;
     for (const auto& source : sources_) {
       auto one = load_contract(source);
-      if (!one) {
+      if (!one && action_ == "print")
+        return one.error();
+      if (!one) { // 1 says something else here
         complain(one.error().message());
         return exit_code::bad_usage;
       }

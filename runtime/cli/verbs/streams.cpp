@@ -29,6 +29,7 @@ class streams final : public verb {
     if (!journal)
       return journal.error();
     auto left = limit_.value_or(~std::uint64_t{0});
+    std::vector<std::string> without = categories_; // a stream, so far
     std::string token;
     while (left != 0 && out.open()) {
       const auto page = (*journal)->list_streams(token);
@@ -42,10 +43,15 @@ class streams final : public verb {
         if (!admits(s.stream))
           continue;
         --left;
+        std::erase(without, s.stream.substr(0, s.stream.find('-')));
         out.line(to_line({{"stream", s.stream}, {"version", s.version}, {"position", s.position}}));
       }
     }
-    return exit_code::done;
+    if (without.empty() || left == 0 || !out.open())
+      return exit_code::done;
+    for (const auto& category : without)
+      complain("the journal in " + journal_dir.string() + " has no stream of category " + category);
+    return exit_code::found_wrong;
   }
 
   bool admits(std::string_view stream) const {

@@ -105,7 +105,25 @@ class tail final : public verb {
       if (!head)
         return head.error();
     }
+    if (!follow_ && !any_ && last_ > 0 && out.open())
+      if (const auto wanted = what_is_wanted(); !wanted.empty()) {
+        complain("the journal in " + journal_dir.string() + " has no event " + wanted +
+                 (from_ ? " from position " + std::to_string(*from_) + " on" : ""));
+        return exit_code::found_wrong;
+      }
     return printer.all_sound() ? exit_code::done : exit_code::found_wrong;
+  }
+
+  /// What the filter admits; empty: everything.
+  std::string what_is_wanted() const {
+    std::string text;
+    const auto add = [&](const char* what, const std::vector<std::string>& names) {
+      for (const auto& name : names)
+        text += (&name == &names.front() ? (text.empty() ? "" : " and ") + std::string{what} : " or ") + name;
+    };
+    add("of category ", filter_.categories);
+    add("of type ", filter_.types);
+    return text;
   }
 
   /// Prints from `next` on, and moves it behind what was printed, to `head` at most.
@@ -113,14 +131,17 @@ class tail final : public verb {
                           event_printer& printer) {
     const auto read = journal.read_log(next, page_, filter_);
     for (const auto& e : page_)
-      if (e.position <= head)
+      if (e.position <= head) {
         printer.print(e);
+        any_ = true;
+      }
     next = std::min(next, head + 1);
     if (read)
       return {};
     if (read.error().code() != journal_errc::corrupt)
       return read.error();
     printer.print_damaged({{"position", next}}, read.error());
+    any_ = true;
     ++next;
     return {};
   }
@@ -132,6 +153,7 @@ class tail final : public verb {
   bool follow_ = false;
   log_filter filter_;
   event_page page_;
+  bool any_ = false; ///< was printed
 };
 
 const registered_verb<tail> registration{"tail", "Prints the newest events of the log, and follows it"};
