@@ -297,6 +297,8 @@ private:
     options.host.recovery_chunk = 2;
     options.host.backoff = 5ms;
     options.host.max_backoff = 20ms;
+    if (roll_(2) == 0)
+      options.host.snapshots = {.every = 1 + roll_(3), .on_passivation = 1};
     ++life_;
     sent_.clear();
     running_ = world_.start_sagas(definition_.type, options);

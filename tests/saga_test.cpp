@@ -569,6 +569,7 @@ struct wrong_steps : saga<wrong_steps> {
     saga.step("").request_at("p", nothing()).within(1s);
     saga.step(std::string(65, 'x')).request_at("p", nothing()).within(1s);
     saga.step("g").request_at("p", nothing()).within(1s).classify({});
+    saga.step("h\xff").request_at("p", nothing()).within(1s);
   }
 };
 
@@ -597,7 +598,7 @@ BOOST_AUTO_TEST_CASE(a_wrong_definition_is_refused_when_it_is_registered_with_al
   auto all = complaint<wrong_steps>();
   for (auto* word : {"\"a\" is there twice", "\"b\" has no time limit", "\"c\" has no request", "\"d/e\"",
                      "\"f\" has a retry policy", "\"undo\" is that of", "\"\" has not 1 to 64",
-                     "xxx\" has not 1 to 64", "\"g\" has an empty function"})
+                     "xxx\" has not 1 to 64", "\"g\" has an empty function", "is not UTF-8"})
     BOOST_TEST(all.find(word) != std::string::npos, word << " in: " << all);
 }
 
@@ -609,6 +610,29 @@ BOOST_AUTO_TEST_CASE(a_saga_whose_requests_nobody_takes_does_not_start) {
   BOOST_CHECK_EXCEPTION(world.start_sagas<undone_by_nobody>(), std::logic_error, [](auto& e) {
     return std::string{e.what()}.find("to nobody (step a);") != std::string::npos;
   });
+}
+
+namespace {
+
+struct malformed_trip : saga<malformed_trip> {
+  static constexpr std::string_view category = "malformed";
+  using input = bank::Deposit;
+  static void define(definition<input>& saga) {
+    saga.step("flight").request_at("flight", [](const input& i) { return to("f\xff", i); }).within(1s);
+  }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_request_to_an_id_that_is_no_text_fails_its_step) {
+  saga_world world{"flight"};
+  auto sagas = world.start_sagas<malformed_trip>();
+  world.start(sagas, "1");
+  world.settle();
+  auto status = world.status(sagas, "1");
+  BOOST_TEST((status.phase == saga_phase::compensated));
+  BOOST_TEST(status.why.find("the request cannot be made: ") != std::string::npos);
+  BOOST_TEST(world.seen.empty());
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_input_and_an_id_that_is_too_long_are_refused) {
