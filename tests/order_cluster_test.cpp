@@ -1,6 +1,7 @@
 /// The services of order fulfilment as processes: each fails, is killed, stopped and restarted, and the books are the same.
 
 #include "support/history_checker.hpp"
+#include "support/order_run.hpp"
 #include "support/program.hpp"
 
 #include <order_fulfilment/audit.hpp>
@@ -11,6 +12,11 @@
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
 
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <iostream>
 #include <map>
 
 using namespace eventcore;
@@ -195,6 +201,46 @@ BOOST_AUTO_TEST_CASE(the_processes_speak_tls_where_they_have_certificates) {
   const auto lacking = this->run("lacking", {"--first", "2", "--certificates", certificates});
   BOOST_TEST(lacking.exit_code == 1);
   BOOST_TEST(lacking.complained("payment.pem"), lacking.err);
+}
+
+BOOST_AUTO_TEST_CASE(a_full_disk_is_said_and_goes_by) {
+  const auto disk = dir.path() / "disk";
+  std::filesystem::create_directory(disk);
+  if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=512m") != 0) {
+    std::cerr << "SKIPPED a_full_disk_is_said_and_goes_by: a small file system can be mounted by root only\n";
+    return;
+  }
+  struct unmount {
+    std::filesystem::path disk;
+    ~unmount() { ::umount(disk.c_str()); }
+  } later{disk};
+  order_run run{disk, "--cluster --orders 2000"};
+  BOOST_REQUIRE(run.says("order up"));
+  // The journals keep 64 MiB in reserve.
+  const int ballast = ::open((disk / "ballast").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  BOOST_REQUIRE(::posix_fallocate(ballast, 0,
+                                  static_cast<off_t>(std::filesystem::space(disk).available - (32u << 20))) ==
+                0);
+  ::close(ballast);
+  for (auto* service : services)
+    BOOST_TEST(run.says("order_fulfilment ("s + service + "): not ready: "), service << run.err());
+  BOOST_TEST(run.err().find("disk_space: ") != std::string::npos);
+  std::filesystem::remove(disk / "ballast");
+  BOOST_TEST(run.wait() == 0, run.out() << run.err());
+  BOOST_TEST(run.out().find("ok: 2000 orders, 2000 completed") != std::string::npos, run.out());
+}
+
+BOOST_AUTO_TEST_CASE(a_start_that_failed_does_not_keep_the_next_one_out) {
+  const auto certificates = (dir.path() / "certificates").string();
+  std::filesystem::create_directory(certificates);
+  const auto failed = run("again", {"--first", "2", "--certificates", certificates});
+  BOOST_TEST(failed.exit_code == 1);
+  BOOST_TEST(failed.complained("customers.pem"), failed.err);
+  const auto second = run("again", {"--first", "2"});
+  BOOST_TEST(second.exit_code == 0, second.out << second.err);
+  const auto third = run("again", {"--first", "2"});
+  BOOST_TEST(third.exit_code == 1);
+  BOOST_TEST(third.complained("go on with them by --resume"), third.err);
 }
 
 BOOST_AUTO_TEST_CASE(flags_that_need_the_cluster_say_so) {

@@ -177,7 +177,9 @@ BOOST_AUTO_TEST_CASE(a_handlers_tries_are_spans_and_what_it_sends_is_their_child
   otlp_collector to;
   const auto parent = trace_context::begin(true);
   {
-    node n{open_memory_journal(), traced(to)};
+    journal_options of_till;
+    of_till.service = "till";
+    node n{open_memory_journal(of_till), traced(to)};
     auto accounts = n.host<account>();
     auto notes = n.subscribe<notary>({.name = "notes", .backoff = 1ms},
                                      [&] { return std::make_unique<notary>(accounts); });

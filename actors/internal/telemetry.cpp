@@ -131,7 +131,8 @@ void telemetry::end(const open_span& open, const recorded_event& event, const ha
   s.attributes.emplace_back("service.name", service_);
   s.attributes.emplace_back("event.success", failure == nullptr);
   s.attributes.emplace_back("eventcore.subscription", std::string{run.subscription});
-  s.attributes.emplace_back("eventcore.source", std::string{run.source});
+  if (!run.source.empty())
+    s.attributes.emplace_back("eventcore.source", std::string{run.source});
   s.attributes.emplace_back("eventcore.stream", event.stream);
   s.attributes.emplace_back("eventcore.position", static_cast<std::int64_t>(event.position));
   s.attributes.emplace_back("eventcore.attempt", static_cast<std::int64_t>(attempt));

@@ -36,33 +36,47 @@ using namespace std::literals;
 constexpr auto patience = 60s;
 constexpr std::string_view customers = "customers";
 
-/// Ports of loopback that are free now.
-std::vector<std::uint16_t> free_ports(std::size_t count) {
-  std::vector<int> sockets;
-  std::vector<std::uint16_t> ports;
-  for (std::size_t i = 0; i < count; ++i) {
-    sockets.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(sockets.back(), generic, size) != 0 || ::getsockname(sockets.back(), generic, &size) != 0)
-      throw std::runtime_error{"there is no free port on 127.0.0.1"};
-    ports.push_back(ntohs(address.sin_port));
+/// Ports of loopback that nobody gets by chance, for the processes of this run to listen at: they are bound here, and not listened at,
+/// so that whoever asks for one of them by its number, as the processes do, can have it.
+class reserved_ports {
+public:
+  explicit reserved_ports(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      sockets_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      const int yes = 1; // as those set that will listen
+      ::setsockopt(sockets_.back(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      socklen_t size = sizeof address;
+      auto* generic = reinterpret_cast<sockaddr*>(&address);
+      if (::bind(sockets_.back(), generic, size) != 0 || ::getsockname(sockets_.back(), generic, &size) != 0)
+        throw std::runtime_error{"there is no free port on 127.0.0.1"};
+      numbers_.push_back(ntohs(address.sin_port));
+    }
   }
-  for (const auto socket : sockets)
-    ::close(socket);
-  return ports;
-}
+  reserved_ports(const reserved_ports&) = delete;
+  ~reserved_ports() {
+    for (const auto socket : sockets_)
+      ::close(socket);
+  }
+
+  std::uint16_t operator[](std::size_t index) const { return numbers_[index]; }
+  std::size_t size() const { return numbers_.size(); }
+
+private:
+  std::vector<int> sockets_;
+  std::vector<std::uint16_t> numbers_;
+};
 
 /// The nodes of the run and their configuration files.
 class layout {
 public:
   explicit layout(const options& opts)
-      : opts_{opts} {
-    std::vector<std::string_view> nodes{services::all.begin(), services::all.end()};
-    const auto ports = free_ports(2 * nodes.size() + 1);
+      : opts_{opts}
+      , ports_{2 * services::all.size() + 1} {
+    auto& nodes = services::all;
+    auto& ports = ports_;
     const auto listed = [&](std::size_t begin, std::size_t end) {
       std::string list;
       for (std::size_t i = begin; i < end; ++i)
@@ -74,7 +88,7 @@ public:
     for (std::size_t i = 0; i < nodes.size(); ++i)
       write(nodes[i], "127.0.0.1:" + std::to_string(opts.consul.empty() ? ports[i] : 0),
             ports[nodes.size() + i], peers);
-    write(customers, "", ports.back(), peers);
+    write(customers, "", ports[ports.size() - 1], peers);
     if (opts.admin)
       write_scrapes(listed(nodes.size(), ports.size()));
   }
@@ -125,6 +139,7 @@ private:
   }
 
   const options& opts_;
+  const reserved_ports ports_;
 };
 
 std::vector<std::string> arguments_of(const options& opts, const layout& where, std::string_view service) {

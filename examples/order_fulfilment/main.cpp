@@ -72,19 +72,26 @@ std::string holder_of(const std::filesystem::path& folder) {
   return {};
 }
 
+/// Whether anything is there but the configuration files that the start of a cluster writes.
+bool holds_journals(const std::filesystem::path& folder) {
+  return std::ranges::any_of(std::filesystem::directory_iterator{folder}, [](auto& entry) {
+    return entry.path().extension() != ".ini" && entry.path().filename() != "prometheus.yml";
+  });
+}
+
 /// Sees to it that the folder of the journals is there if it is to be gone on with, and empty if not.
 int prepare_journals(const options& opts) {
   const bool is_folder = std::filesystem::is_directory(opts.journal);
   if (!is_folder && std::filesystem::exists(opts.journal))
     return complain(opts.journal.string() + " is no folder");
-  const bool there = is_folder && !std::filesystem::is_empty(opts.journal);
+  const bool there = is_folder && holds_journals(opts.journal);
   if (opts.resume && !there)
     return complain(opts.journal.string() + ": there is no journal to go on with");
   if (!there)
     return 0;
   if (!opts.resume && opts.journal_given)
     return complain(opts.journal.string() +
-                    ": there is a journal; go on with it by --resume, or name another");
+                    ": there are journals already; go on with them by --resume, or name another folder");
   // Before anything is removed, or the other run's configuration files are written anew.
   if (const auto holder = holder_of(opts.journal); !holder.empty())
     return complain(holder + "; name another one by --journal");

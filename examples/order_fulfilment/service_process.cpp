@@ -8,7 +8,10 @@
 #include <caf/send.hpp>
 #include <spdlog/spdlog.h>
 
+#include <condition_variable>
 #include <iostream>
+#include <mutex>
+#include <thread>
 
 namespace shop {
 
@@ -19,6 +22,28 @@ using namespace std::literals;
 int complain(const options& opts, const eventcore::error& why) {
   std::cerr << "order_fulfilment (" << opts.service << "): " << why.message() << std::endl;
   return 1;
+}
+
+/// Says every five seconds what keeps this service from its work, for as long as it lasts. What is wrong with the others is for
+/// the first process to show.
+void watch_health(std::stop_token end, const eventcore::node& node, const std::string& service) {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock guard{mutex};
+  int looks = 0; // since the service is not well
+  do {
+    std::string problems;
+    for (auto& check : node.health().checks) {
+      if (check.problem && check.name == "running")
+        return; // it shuts down
+      if (check.problem && (check.name == "journal" || check.name == "disk_space"))
+        problems += (problems.empty() ? "" : "; ") + check.name + ": " + *check.problem;
+    }
+    if (problems.empty() ? looks > 0 : looks % 5 == 0)
+      std::cerr << "order_fulfilment (" + service +
+                       "): " + (problems.empty() ? "ready again" : "not ready: " + problems) + '\n';
+    looks = problems.empty() ? 0 : looks + 1;
+  } while (!wake.wait_for(guard, end, 1s, [&] { return end.stop_requested(); }));
 }
 
 /// What the order service has besides the entities of orders, and how it stands with that.
@@ -140,7 +165,10 @@ int run_service(const options& opts) {
   }
   if (auto joined = node->join(); !joined)
     return complain(opts, joined.error());
-  node->run_until_signal();
+  {
+    const std::jthread watch{[&](std::stop_token end) { watch_health(end, *node, opts.service); }};
+    node->run_until_signal();
+  }
   return 0;
 }
 
