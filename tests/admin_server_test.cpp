@@ -45,6 +45,10 @@ BOOST_AUTO_TEST_CASE(pages_are_answered_to_many_at_once_and_connections_counted)
                                            },
                                            [&] { return health.report(); }, [&] { return health.report(); }},
                                           connections));
+    // Alone, so that the library's statics are there; ThreadSanitizer does not see what guards them.
+    BOOST_REQUIRE(httplib::Client{"http://" + server->address()}.Get("/metrics"));
+    while (connections > 0)
+      std::this_thread::yield();
     join_all(run_in_threads(4, [&](int t) {
       httplib::Client client{"http://" + server->address()};
       for (int i = 0; i != 20; ++i) {
@@ -55,7 +59,7 @@ BOOST_AUTO_TEST_CASE(pages_are_answered_to_many_at_once_and_connections_counted)
     }));
   }
   BOOST_TEST(answered == 80);
-  BOOST_TEST(rendered == 40);
+  BOOST_TEST(rendered == 41);
   BOOST_TEST(connections == 0u);
 }
 
