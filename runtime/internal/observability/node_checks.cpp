@@ -173,8 +173,10 @@ double lag_seconds(journal_reader& journal, log_position position) {
   auto next = position + 1;
   if (!journal.read_log(next, page, {}, {.events = 1, .bytes = 1}) || page.empty())
     return 0;
-  const auto age = std::chrono::system_clock::now() - page.begin()->occurred_at;
-  return std::max(0.0, std::chrono::duration<double>{age}.count());
+  // An event may say any time, and a difference of whole numbers overflows.
+  using seconds = std::chrono::duration<double>;
+  const seconds now = std::chrono::system_clock::now().time_since_epoch();
+  return std::max(0.0, (now - seconds{page.begin()->occurred_at.time_since_epoch()}).count());
 }
 
 void add_node_checks(health_monitor& to, eventcore::journal& journal, const telemetry& parts,
