@@ -54,8 +54,8 @@ public:
   virtual result<log_position> head() = 0;
 
   /// A feed from position `from` on. A feed whose history ends answers `wrong_journal`. `on_more` is called on any thread, at least
-  /// once when there are new events after a read that said there is no more; it must not block or throw. The source outlives
-  /// its feeds.
+  /// once when there are new events after a read that said there is no more, and not after the feed's end; it must not block
+  /// or throw. The source outlives its feeds.
   virtual std::unique_ptr<event_feed> open(log_position from, log_filter filter,
                                            std::function<void()> on_more) = 0;
 };

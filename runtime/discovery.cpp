@@ -130,7 +130,8 @@ struct discovery::state {
       if (!withdrawn)
         spdlog::warn("discovery: {}; the registration will expire", withdrawn.error().message());
     }
-    renewal.succeeded();
+    if (!self) // else it was announced again meanwhile
+      renewal.succeeded();
     leaving = false;
     changed.notify_all();
   }

@@ -247,35 +247,6 @@ BOOST_FIXTURE_TEST_CASE(calls_at_one_time_are_bounded, clocked) {
   BOOST_TEST(b.stats().under_way == 1u);
 }
 
-BOOST_AUTO_TEST_CASE(threads_share_a_breaker) {
-  constexpr std::uint64_t each = 2'000;
-  breaker b{{.failures = 0, .max_concurrent = 3, .is_failure = [](const error&) { return true; }}};
-  std::atomic<int> inside = 0;
-  std::atomic<int> most = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t != 8; ++t)
-    threads.emplace_back([&] {
-      for (std::uint64_t i = 0; i != each; ++i)
-        (void)b.call([&]() -> result<int> {
-          auto here = ++inside;
-          for (auto seen = most.load(); seen < here && !most.compare_exchange_weak(seen, here);)
-            ;
-          std::this_thread::yield();
-          --inside;
-          if (i % 2 == 0)
-            return outage();
-          return 1;
-        });
-    });
-  for (auto& t : threads)
-    t.join();
-  auto s = b.stats();
-  BOOST_TEST(most <= 3);
-  BOOST_TEST(s.under_way == 0u);
-  BOOST_TEST(s.calls + s.too_many == 8 * each);
-  BOOST_TEST(s.successes + s.failures == s.calls);
-}
-
 // -- in front of actors ----------------------------------------------------------------------------------------
 
 BOOST_FIXTURE_TEST_CASE(calls_pass_to_the_worker_and_answers_back, breaker_world) {

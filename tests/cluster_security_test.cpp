@@ -1,6 +1,7 @@
 // Who is let in, who is not, and what strangers and nonsense do to a node's port.
 
 #include "support/cluster_process.hpp"
+#include "support/raw_server.hpp"
 
 #include <eventcore/runtime/cluster_errc.hpp>
 #include <eventcore/runtime/internal/cluster/wire.hpp>
@@ -9,6 +10,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <atomic>
 #include <random>
 
 using namespace eventcore;
@@ -123,6 +125,18 @@ std::string hello(const std::function<void(internal::NodeHello&)>& change) {
   internal::byte_buffer bytes;
   internal::wire_writer{bytes}.raw(internal::wire_magic);
   internal::frame_writer{bytes, internal::frame_kind::hello}.raw(h.SerializeAsString());
+  return {bytes.data(), bytes.size()};
+}
+
+/// Frames that are whole, of these kinds, and what is in them is not: numbers, most of them too large.
+std::string nonsense_of(const std::vector<internal::frame_kind>& kinds, std::uint64_t seed) {
+  std::mt19937_64 random{seed};
+  internal::byte_buffer bytes;
+  for (int i = 0; i != 20; ++i) {
+    internal::frame_writer frame{bytes, kinds[random() % kinds.size()]};
+    for (auto n = random() % 12; n > 0; --n)
+      frame.number(random() >> (random() % 64));
+  }
   return {bytes.data(), bytes.size()};
 }
 
@@ -279,6 +293,66 @@ BOOST_AUTO_TEST_CASE(random_bytes_do_no_harm) {
   }
   BOOST_TEST(two.calls("one"));
   BOOST_TEST(one.calls("two"));
+}
+
+BOOST_AUTO_TEST_CASE(connections_that_end_leave_no_descriptor_behind) {
+  auto o = options("one");
+  o.cluster->max_connections = 4;
+  member one{o};
+  const auto open = [] { return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}); };
+  const auto before = open();
+  const auto valid = hello([](auto&) {});
+  for (int i = 0; i != 400; ++i) {
+    raw_connection c{one.n.cluster_address()};
+    if (i % 4 != 0)
+      c.send(i % 4 == 1 ? std::string(512, 'x') : i % 4 == 2 ? valid : valid + std::string(64, 'x'));
+    if (i % 8 > 4)
+      c.answers();
+  }
+  BOOST_TEST(eventually([&] { return open() <= before; }), open() << " descriptors, and before " << before);
+}
+
+BOOST_AUTO_TEST_CASE(frames_of_nonsense_from_a_member_do_no_harm) {
+  using enum internal::frame_kind;
+  auto o = options("one");
+  o.cluster->reconnect = o.cluster->max_reconnect = 1ms;
+  const auto offering = [](auto& h) {
+    h.add_offers("stranger");
+    h.set_offers_events(true);
+    h.set_accepts_events(true);
+  };
+  std::atomic<std::uint64_t> called = 0;
+  raw_server stranger{[&](auto& peer) {
+    const auto number = ++called;
+    const std::vector<internal::frame_kind> kinds{
+        hello, refusal, goodbye, ping, pong, answer, feed_page, feed_end, position_answer, delivery_answer};
+    peer.send(::hello(offering) +
+              nonsense_of({kinds.begin() + (number % 2 == 0 ? 0 : 3), kinds.end()}, number));
+  }};
+  o.cluster->peers = {"127.0.0.1:" + std::to_string(stranger.port())};
+  member one{o};
+  one.n.offer_events();
+  one.n.accept_events();
+  auto source = one.n.remote_events("stranger");
+  auto feed = source->open(1, {}, [] {});
+  BOOST_TEST(eventually([&] {
+    (void)feed->read({});
+    return called > 50;
+  }));
+  const std::vector<internal::frame_kind> kinds{
+      hello, goodbye, ping, pong, command, feed_open, feed_credit, feed_close, position_question, delivery};
+  for (std::uint64_t i = 0; i != 100; ++i) {
+    raw_connection c{one.n.cluster_address()};
+    c.send(::hello([&](auto& h) {
+             h.set_node("stranger-" + std::to_string(i));
+             h.set_instance(std::string(16, static_cast<char>(i)));
+             h.set_journal(std::string(16, static_cast<char>(i)));
+           }) +
+           nonsense_of(kinds, i));
+    c.answers();
+  }
+  member two{options("two", {one.n.cluster_address()})};
+  BOOST_TEST(two.calls("one"));
 }
 
 BOOST_AUTO_TEST_CASE(connections_that_say_nothing_end_and_many_keep_nobody_out) {

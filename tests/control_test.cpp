@@ -3,11 +3,8 @@
 #include "support/child_process.hpp"
 #include "support/temp_dir.hpp"
 
-#include <eventcore/persistence/lmdb_journal.hpp>
-#include <eventcore/persistence/memory_journal.hpp>
 #include <eventcore/runtime/internal/control/control_client.hpp>
 #include <eventcore/runtime/internal/control/control_server.hpp>
-#include <eventcore/runtime/node.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -482,38 +479,4 @@ BOOST_AUTO_TEST_CASE(an_answer_that_does_not_come_leaves_it_open_what_happened) 
     auto client = must(control_client::connect(dir.path(), patience));
     must_fail(client.ask(request("echo"), 300ms), control_errc::no_answer);
   }
-}
-
-// -- a node
-
-BOOST_AUTO_TEST_CASE(a_node_listens_in_the_folder_of_its_journal) {
-  temp_dir dir;
-  node_options options;
-  options.journal_dir = dir.path() / "journal";
-  const auto socket = options.journal_dir / control_socket;
-  {
-    auto n = must(node::open(options));
-    auto client = must(control_client::connect(options.journal_dir, patience));
-    auto refused = client.ask(
-        {{"request", "sagas.operate"}, {"category", "trip"}, {"id", "1"}, {"action", "retry"}, {"why", ""}},
-        patience);
-    BOOST_TEST(must_fail(refused, control_errc::refused).reason() == "not_run_here");
-    auto moved = std::move(n);
-    BOOST_TEST(must(control_client::connect(options.journal_dir, patience)).pid() == ::getpid());
-  }
-  BOOST_TEST(!std::filesystem::exists(socket));
-  node{open_memory_journal()};
-}
-
-BOOST_AUTO_TEST_CASE(a_node_runs_without_a_control_socket_where_none_can_be_made) {
-  temp_dir dir;
-  node_options options;
-  options.journal_dir = dir.path();
-  must(open_lmdb_journal(dir.path()))->close();
-  std::ofstream{dir.path() / control_socket} << "mine";
-  {
-    auto n = must(node::open(options));
-    BOOST_TEST(must(n.journal().head()) == 0u);
-  }
-  BOOST_TEST(std::filesystem::file_size(dir.path() / control_socket) == 4u);
 }

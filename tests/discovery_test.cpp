@@ -116,6 +116,19 @@ BOOST_FIXTURE_TEST_CASE(an_announcement_is_made_at_once, world) {
   BOOST_TEST(soon([&] { return registry->entered == 2; }));
 }
 
+BOOST_FIXTURE_TEST_CASE(an_announcement_counts_that_comes_while_the_one_before_is_withdrawn, world) {
+  discovery me{registry, rarely};
+  me.announce(payment_instance());
+  BOOST_TEST(soon([&] { return has("pay@p1"); }));
+  registry->stuck = true;
+  auto left = std::async(std::launch::async, [&] { me.withdraw(); });
+  BOOST_TEST(soon([&] { return registry->withdrawn == 1; }));
+  me.announce(payment_instance());
+  registry->stuck = false;
+  left.get();
+  BOOST_TEST(soon([&] { return registry->entered == 2 && has("pay@p1"); }));
+}
+
 BOOST_FIXTURE_TEST_CASE(a_registry_that_was_down_at_the_start_is_asked_again, world) {
   registry->broken = true;
   discovery me{registry, rarely};

@@ -311,6 +311,20 @@ BOOST_AUTO_TEST_CASE(a_subscription_that_stopped_is_named_and_its_lag_is_seen) {
       R"(eventcore_events_consumed_total{event_type="bank.Opened",service="till",subscription="audit"} 1)"));
 }
 
+BOOST_AUTO_TEST_CASE(an_event_from_the_end_of_time_is_not_late) {
+  test::temp_dir dir;
+  auditor::refuses = true;
+  auto n = open(seen_options(dir.path()));
+  auto audit = n.subscribe<auditor>({.name = "audit", .retries = 0});
+  BOOST_REQUIRE(audit);
+  command_context late;
+  late.now = timestamp::max();
+  n.host<account>().tell("alice", bank::Open{}, late);
+  BOOST_REQUIRE(n.host<account>().ask("alice", bank::GetBalance{}, patience));
+  const auto page = body_of(n, "/metrics");
+  BOOST_TEST(has_line(page, R"(eventcore_event_lag_seconds{service="till",subscription="audit"} 0)"), page);
+}
+
 namespace {
 
 struct welcome : saga<welcome> {

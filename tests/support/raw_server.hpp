@@ -11,6 +11,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace eventcore::test {
@@ -37,11 +38,22 @@ public:
 
     /// Reads up to the end of a request's head. False when there is none.
     bool read_head() {
-      std::string head;
-      for (char c = 0; !head.ends_with("\r\n\r\n"); head += c)
+      head_.clear();
+      for (char c = 0; !head_.ends_with("\r\n\r\n"); head_ += c)
         if (::recv(socket_, &c, 1, 0) <= 0)
           return false;
       return true;
+    }
+
+    /// The same, and its body.
+    bool read_request() {
+      if (!read_head())
+        return false;
+      constexpr std::string_view field = "\r\nContent-Length: ";
+      const auto at = head_.find(field);
+      std::string body(at == head_.npos ? 0 : std::stoul(head_.substr(at + field.size())), '\0');
+      return body.empty() ||
+             ::recv(socket_, body.data(), body.size(), MSG_WAITALL) == static_cast<ssize_t>(body.size());
     }
 
     /// Returns when the other side is gone, at most after `milliseconds`.
@@ -53,6 +65,7 @@ public:
 
   private:
     int socket_;
+    std::string head_;
   };
 
   explicit raw_server(std::function<void(peer&)> script)

@@ -319,11 +319,15 @@ std::optional<std::string> cluster_broker::take_frame(handle h, connection& c, f
     if (c.source && !content.rest().empty())
       c.source->on_head(*c.out, content.number());
     return std::nullopt;
-  case frame_kind::pong:
-    if (const auto p = peers_.find(c.address); p != peers_.end() && c.is_caller)
-      p->second.info.round_trip = std::chrono::duration_cast<std::chrono::microseconds>(
-          steady_clock::now().time_since_epoch() - std::chrono::microseconds{content.number()});
+  case frame_kind::pong: {
+    using std::chrono::microseconds;
+    const microseconds asked{content.number()};
+    const auto now = std::chrono::duration_cast<microseconds>(steady_clock::now().time_since_epoch());
+    if (const auto p = peers_.find(c.address); p != peers_.end() && c.is_caller && asked <= now &&
+                                               asked.count() > 0) // else it says what was not asked
+      p->second.info.round_trip = now - asked;
     return std::nullopt;
+  }
   case frame_kind::goodbye:
     c.leaving = true;
     if (c.link) {

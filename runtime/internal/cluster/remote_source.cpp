@@ -64,15 +64,24 @@ std::optional<feed_page> read_feed_page(wire_reader& from) {
   return page;
 }
 
-/// A feed's half that the broker knows. The source's lock guards it.
+/// A feed's half that the broker knows. The source's lock guards it, but for the last two.
 struct remote_source::state {
   std::uint64_t number = 0;
   log_filter filter;
-  std::function<void()> on_more;
   log_position received = 0; ///< all up to here has come
   std::deque<feed_page> pages{};
   std::optional<history> bound{};
   std::optional<error> failure{};
+
+  std::recursive_mutex telling{}; // the reader may end the feed when it is told
+  std::function<void()> on_more{};
+
+  /// To be called without the source's lock.
+  void tell() {
+    std::lock_guard lock{telling};
+    if (on_more)
+      on_more();
+  }
 };
 
 class remote_source::feed final : public event_feed {
@@ -83,6 +92,10 @@ public:
       , looked_at_{state_->received} {}
 
   ~feed() override {
+    {
+      std::lock_guard lock{state_->telling};
+      state_->on_more = nullptr;
+    }
     std::lock_guard lock{source_->mutex_};
     source_->feeds_.erase(state_->number);
     if (source_->out_)
@@ -221,7 +234,7 @@ void remote_source::connected(std::shared_ptr<outbox> to, const history& its, lo
     }
   }
   for (const auto& s : all)
-    s->on_more();
+    s->tell();
 }
 
 void remote_source::lost(const outbox& to, const std::string& why) {
@@ -236,7 +249,7 @@ void remote_source::lost(const outbox& to, const std::string& why) {
       all.push_back(s);
   }
   for (const auto& s : all)
-    s->on_more();
+    s->tell();
 }
 
 void remote_source::on_head(const outbox& from, log_position head) {
@@ -257,7 +270,7 @@ void remote_source::on_page(feed_page page) {
     s->received = page.last;
     s->pages.push_back(std::move(page));
   }
-  s->on_more();
+  s->tell();
 }
 
 void remote_source::on_end(std::uint64_t feed, error why) {
@@ -270,7 +283,7 @@ void remote_source::on_end(std::uint64_t feed, error why) {
     s = found->second;
     s->failure = std::move(why);
   }
-  s->on_more();
+  s->tell();
 }
 
 } // namespace eventcore::internal

@@ -370,6 +370,8 @@ struct http_connection::impl {
     if (socket >= 0)
       ::close(socket);
     socket = ::fcntl(opened, F_DUPFD_CLOEXEC, 0);
+    if (broken_off)
+      ::shutdown(opened, SHUT_RDWR);
   }
 
   bool is_broken_off() {

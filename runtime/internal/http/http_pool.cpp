@@ -30,6 +30,9 @@ thread_local const void* own_pool = nullptr;
 
 struct http_pool::state {
   struct worker {
+    explicit worker(const std::shared_ptr<const http_target>& target)
+        : connection{target} {}
+
     http_connection connection;
     http_job_ptr job; ///< the one it is at
   };
@@ -40,7 +43,7 @@ struct http_pool::state {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<http_job_ptr> waiting;
-  std::vector<worker*> workers;
+  std::vector<worker*> workers; ///< null: it begins or ends
   std::size_t idle = 0;
   bool stopped = false;
 };
@@ -73,7 +76,8 @@ void http_pool::submit(http_job_ptr job) {
 void http_pool::run(const std::shared_ptr<state>& s) {
   block_signals();
   own_pool = s.get();
-  state::worker self{http_connection{s->target}, nullptr};
+  std::optional<state::worker> worker{std::in_place, s->target};
+  auto& self = *worker;
   std::unique_lock guard{s->mutex};
   *std::find(s->workers.begin(), s->workers.end(), nullptr) = &self;
   while (!s->stopped) {
@@ -96,7 +100,12 @@ void http_pool::run(const std::shared_ptr<state>& s) {
     s->finished(job);
     guard.lock();
   }
-  std::erase(s->workers, &self);
+  // Not seen any more, but counted until it has let go of all that it had.
+  *std::find(s->workers.begin(), s->workers.end(), &self) = nullptr;
+  guard.unlock();
+  worker.reset();
+  guard.lock();
+  s->workers.erase(std::find(s->workers.begin(), s->workers.end(), nullptr));
   s->changed.notify_all();
 }
 

@@ -122,7 +122,6 @@ struct admin_server::impl {
   server http;
   pages content;
   std::string address;
-  std::atomic<std::size_t> connections{0};
   std::thread thread{};
 };
 
@@ -138,11 +137,8 @@ const std::string& admin_server::address() const noexcept {
   return impl_->address;
 }
 
-std::size_t admin_server::connections() const noexcept {
-  return impl_->connections;
-}
-
-result<std::unique_ptr<admin_server>> admin_server::open(const admin_options& options, pages content) {
+result<std::unique_ptr<admin_server>> admin_server::open(const admin_options& options, pages content,
+                                                         std::atomic<std::size_t>& connections) {
   const auto where = parse_address(options.listen);
   if (!where)
     return make_error(journal_errc::invalid_argument,
@@ -151,7 +147,7 @@ result<std::unique_ptr<admin_server>> admin_server::open(const admin_options& op
   auto made = std::make_unique<impl>();
   made->content = std::move(content);
   auto& http = made->http;
-  http.new_task_queue = [options, &connections = made->connections] {
+  http.new_task_queue = [options, &connections] {
     return new bounded_pool{options.threads, options.max_waiting, connections};
   };
   http.set_keep_alive_max_count(1);

@@ -4,6 +4,7 @@
 #include <eventcore/runtime/admin_options.hpp>
 #include <eventcore/runtime/health.hpp>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -22,14 +23,15 @@ public:
     std::function<health_report()> ready;
   };
 
+  /// `connections` counts those that are answered or wait, and outlives the server. Pages are asked for as soon as this begins.
   /// Error: `invalid_argument` if the address is none, or is taken.
-  static result<std::unique_ptr<admin_server>> open(const admin_options& options, pages content);
+  static result<std::unique_ptr<admin_server>> open(const admin_options& options, pages content,
+                                                    std::atomic<std::size_t>& connections);
+  /// Waits for the pages that are asked for.
   ~admin_server();
 
   /// `host:port`, with the port that was taken.
   const std::string& address() const noexcept;
-  /// Those that are answered or wait.
-  std::size_t connections() const noexcept;
 
 private:
   struct impl;

@@ -36,6 +36,7 @@ void health_monitor::stop() {
   changed_.notify_all();
   if (thread_.joinable())
     thread_.join();
+  std::lock_guard guard{mutex_};
   checks_.clear();
 }
 

@@ -181,8 +181,10 @@ double lag_seconds(journal_reader& journal, const subscription_metrics& of) {
   } else if (since == timestamp{}) {
     return 0;
   }
-  const auto age = std::chrono::system_clock::now() - since;
-  return std::max(0.0, std::chrono::duration<double>{age}.count());
+  // An event may say any time, and a difference of whole numbers overflows.
+  using seconds = std::chrono::duration<double>;
+  const seconds now = std::chrono::system_clock::now().time_since_epoch();
+  return std::max(0.0, (now - seconds{since.time_since_epoch()}).count());
 }
 
 void add_node_checks(health_monitor& to, eventcore::journal& journal, const telemetry& parts,

@@ -6,11 +6,14 @@
 #include <fmt/chrono.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/async.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+#include <mutex>
+#include <vector>
 
 namespace eventcore::internal {
 
@@ -92,12 +95,73 @@ private:
   const std::shared_ptr<spdlog::logger> behind_;
 };
 
+/// Of the process's default logger from the first `node_log` on. spdlog lends that logger to whoever writes a line and does not count
+/// for how long, so it may not be replaced while threads write: instead, this passes lines on to the place that has the log.
+class process_sink final : public spdlog::sinks::sink {
+public:
+  static process_sink& instance() {
+    static auto* const one =
+        new auto{std::make_shared<process_sink>()}; // for lines up to the end of the process
+    return **one;
+  }
+
+  void log(const spdlog::details::log_msg& m) override {
+    for (auto& place : places())
+      if (place->should_log(m.level))
+        place->log(m);
+  }
+  void flush() override {
+    for (auto& place : places())
+      place->flush();
+  }
+  void set_pattern(const std::string& pattern) override {
+    set_formatter(std::make_unique<spdlog::pattern_formatter>(pattern));
+  }
+  void set_formatter(std::unique_ptr<spdlog::formatter> form) override {
+    std::lock_guard guard{mutex_};
+    for (auto& place : before_)
+      place->set_formatter(form->clone());
+  }
+
+  void begin(const spdlog::sink_ptr& place) {
+    std::lock_guard guard{mutex_};
+    if (auto known = spdlog::default_logger(); known != logger_) {
+      before_ = known->sinks();
+      auto self = spdlog::sink_ptr{this, [](auto*) {}};
+      replaced_.push_back(
+          std::exchange(logger_, std::make_shared<spdlog::logger>("eventcore", std::move(self))));
+      logger_->set_level(known->level());
+      replaced_.push_back(std::move(known));
+      spdlog::set_default_logger(logger_);
+    }
+    begun_.push_back(place);
+  }
+
+  void end(const spdlog::sink_ptr& place) {
+    std::lock_guard guard{mutex_};
+    std::erase(begun_, place);
+  }
+
+private:
+  std::vector<spdlog::sink_ptr> places() {
+    std::lock_guard guard{mutex_};
+    return begun_.empty() ? before_ : std::vector{begun_.back()};
+  }
+
+  std::mutex mutex_;
+  std::vector<spdlog::sink_ptr> begun_; ///< the last one has the log
+  std::vector<spdlog::sink_ptr>
+      before_; ///< of the default logger before the first one, or of what the program set since
+  std::shared_ptr<spdlog::logger> logger_;
+  std::vector<std::shared_ptr<spdlog::logger>> replaced_; ///< which somebody may still write to
+};
+
 } // namespace
 
 struct node_log::impl {
   std::shared_ptr<std::atomic<std::uint64_t>> failed = std::make_shared<std::atomic<std::uint64_t>>(0);
   std::shared_ptr<spdlog::details::thread_pool> pool{};
-  std::shared_ptr<spdlog::logger> before{};
+  spdlog::sink_ptr front{};
 };
 
 node_log::node_log(const log_options& options, std::string service)
@@ -120,17 +184,14 @@ node_log::node_log(const log_options& options, std::string service)
   behind->set_level(spdlog::level::trace);
   behind->flush_on(spdlog::level::trace);
   behind->set_error_handler([failed = impl_->failed](const std::string&) { ++*failed; });
-  impl_->before = spdlog::default_logger();
-  auto front = std::make_shared<spdlog::logger>(
-      "eventcore", std::make_shared<line_sink>(options.form, std::move(service), std::move(behind)));
-  front->set_level(impl_->before->level());
-  spdlog::set_default_logger(std::move(front));
+  impl_->front = std::make_shared<line_sink>(options.form, std::move(service), std::move(behind));
+  process_sink::instance().begin(impl_->front);
   if (!problem.empty())
     spdlog::error("the log goes to standard error, because its file cannot be opened: {}", problem);
 }
 
 node_log::~node_log() {
-  spdlog::set_default_logger(impl_->before);
+  process_sink::instance().end(impl_->front);
   // The pool's end writes what waits.
 }
 

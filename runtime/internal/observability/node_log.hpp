@@ -9,7 +9,9 @@
 namespace eventcore::internal {
 
 /// Takes the process's log over while it lives: a line is put together where it is written, with what `log_scope` knows, and
-/// goes to its place on a thread of spdlog's. What cannot be written is counted, and keeps nobody from anything.
+/// goes to its place on a thread of spdlog's. What cannot be written is counted, and keeps nobody from anything. Of several, the
+/// one that began last has the log; after the last one's end lines go where they went before. Any thread may write while one begins
+/// or ends, only not while the first one of the process begins.
 class node_log {
 public:
   node_log(const log_options& options, std::string service);

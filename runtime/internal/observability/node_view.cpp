@@ -89,9 +89,10 @@ void node_view::open(eventcore::journal& journal, caf::actor_system& system,
   metrics_ = std::make_unique<metrics_collector>(
       metrics_collector::sources{journal, *telemetry_, [this] { return ready_.report(); },
                                  std::move(projections), [this] { return extra(); }});
-  auto opened =
-      admin_server::open(options_, {[this] { return metrics_page(*metrics_); },
-                                    [this] { return live_.report(); }, [this] { return ready_.report(); }});
+  auto opened = admin_server::open(options_,
+                                   {[this] { return metrics_page(*metrics_); },
+                                    [this] { return live_.report(); }, [this] { return ready_.report(); }},
+                                   connections_);
   if (opened)
     admin_ = *std::move(opened);
   else
@@ -119,8 +120,7 @@ std::vector<extra_metric> node_view::extra() const {
                        bool counts, double value) {
     all.push_back({std::move(name), std::move(help), std::move(labels), counts, [value] { return value; }});
   };
-  add(connections_metric, connections_help, {{"kind", "admin"}}, false,
-      admin_ ? static_cast<double>(admin_->connections()) : 0);
+  add(connections_metric, connections_help, {{"kind", "admin"}}, false, static_cast<double>(connections_));
   if (spans_) {
     add("eventcore_spans_exported_total", "Spans that the collector took", {}, true,
         static_cast<double>(spans_->exported()));

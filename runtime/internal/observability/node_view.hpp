@@ -49,6 +49,7 @@ private:
   health_monitor ready_;
   health_monitor live_;
   std::unique_ptr<metrics_collector> metrics_;
+  std::atomic<std::size_t> connections_{0}; ///< of `admin_`
   std::unique_ptr<admin_server> admin_;
 };
 

@@ -25,7 +25,7 @@ using clock = std::chrono::steady_clock;
 constexpr std::size_t max_text = 2'048;
 constexpr int tries = 4;
 constexpr std::chrono::milliseconds first_pause{500};
-constexpr std::chrono::milliseconds last_call{1'000};
+constexpr std::chrono::milliseconds last_calls{1'000};
 
 std::string bytes_of(std::uint64_t n) {
   std::string bytes(8, '\0');
@@ -101,7 +101,7 @@ struct otlp_exporter::impl {
 
   void run();
   void send(const std::vector<span>& batch);
-  std::optional<error> post(const std::string& body, std::chrono::milliseconds limit);
+  std::optional<error> post(const std::string& body, clock::time_point deadline);
 
   trace_options options;
   std::string service;
@@ -111,7 +111,7 @@ struct otlp_exporter::impl {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<span> waiting;
-  bool stopping = false;
+  std::optional<clock::time_point> stop_by{}; ///< there is one: it is stopping
   bool ended = false;
   std::atomic<std::uint64_t> exported{0};
   std::atomic<std::uint64_t> dropped{0};
@@ -144,13 +144,10 @@ result<std::shared_ptr<otlp_exporter>> otlp_exporter::start(const trace_options&
 
 otlp_exporter::~otlp_exporter() {
   {
-    std::lock_guard guard{impl_->mutex};
-    impl_->stopping = true;
-  }
-  impl_->changed.notify_all();
-  {
     std::unique_lock lock{impl_->mutex};
-    impl_->changed.wait_for(lock, last_call, [this] { return impl_->ended; });
+    impl_->stop_by = clock::now() + last_calls;
+    impl_->changed.notify_all();
+    impl_->changed.wait_until(lock, *impl_->stop_by, [this] { return impl_->ended; });
   }
   impl_->connection.break_off();
   impl_->thread.join();
@@ -189,7 +186,7 @@ void otlp_exporter::impl::run() {
   std::vector<span> batch;
   std::unique_lock lock{mutex};
   for (;;) {
-    changed.wait_for(lock, options.interval, [this] { return waiting.size() >= options.batch || stopping; });
+    changed.wait_for(lock, options.interval, [this] { return waiting.size() >= options.batch || stop_by; });
     while (!waiting.empty()) {
       const auto count = static_cast<std::ptrdiff_t>(std::min(waiting.size(), options.batch));
       batch.assign(std::make_move_iterator(waiting.begin()),
@@ -199,10 +196,10 @@ void otlp_exporter::impl::run() {
       send(batch);
       batch.clear();
       lock.lock();
-      if (waiting.size() < options.batch && !stopping)
+      if (waiting.size() < options.batch && !stop_by)
         break;
     }
-    if (stopping)
+    if (stop_by)
       break;
   }
   ended = true;
@@ -214,11 +211,16 @@ void otlp_exporter::impl::send(const std::vector<span>& batch) {
   auto pause = first_pause;
   for (int tried = 1;; ++tried, pause *= 2) {
     bool is_last = false;
+    auto deadline = clock::now() + options.call_limit;
     {
+      // Under the lock, so that what the end breaks off is this call or a later one, which is the last.
       std::lock_guard guard{mutex};
-      is_last = stopping;
+      connection.begin();
+      is_last = stop_by.has_value();
+      if (is_last)
+        deadline = std::min(deadline, *stop_by);
     }
-    const auto why = post(body, is_last ? std::min(options.call_limit, last_call) : options.call_limit);
+    const auto why = post(body, deadline);
     if (!why) {
       exported += batch.size();
       if (std::exchange(failing, false))
@@ -229,9 +231,9 @@ void otlp_exporter::impl::send(const std::vector<span>& batch) {
       spdlog::warn("spans cannot be sent, and are dropped if that lasts: {}", why->message());
     std::unique_lock lock{mutex};
     if (tried == tries || is_last || !is_worth_repeating(*why) ||
-        changed.wait_for(lock, pause, [this] { return stopping; })) {
+        changed.wait_for(lock, pause, [this] { return stop_by.has_value(); })) {
       dropped += batch.size();
-      if (!stopping)
+      if (!stop_by)
         return;
       dropped += waiting.size(); // the collector is not there: nobody waits for it
       waiting.clear();
@@ -240,15 +242,14 @@ void otlp_exporter::impl::send(const std::vector<span>& batch) {
   }
 }
 
-std::optional<error> otlp_exporter::impl::post(const std::string& body, std::chrono::milliseconds limit) {
+std::optional<error> otlp_exporter::impl::post(const std::string& body, clock::time_point deadline) {
   http_job job;
   job.method = "POST";
   job.what = "POST /v1/traces to the trace collector";
   job.path = target->prefix + "/v1/traces";
   job.body = body;
   job.headers = {{"content-type", "application/x-protobuf"}};
-  job.deadline = clock::now() + limit;
-  connection.begin();
+  job.deadline = deadline;
   auto answer = connection.call(job);
   return answer ? std::nullopt : std::optional{answer.error()};
 }
