@@ -295,6 +295,30 @@ BOOST_AUTO_TEST_CASE(random_bytes_do_no_harm) {
   BOOST_TEST(one.calls("two"));
 }
 
+BOOST_AUTO_TEST_CASE(connections_that_end_leave_no_descriptor_behind) {
+  auto o = options("one");
+  o.cluster->max_connections = 4;
+  member one{o};
+  const auto open = [] { return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}); };
+  const auto before = open();
+  {
+    raw_connection silent{one.n.cluster_address()}; // a member that is never heard again
+    silent.send(hello([](auto& h) { h.set_node("silent"); }));
+    BOOST_TEST(silent.answers());
+    BOOST_TEST(silent.is_gone_within(10s));
+  }
+  BOOST_TEST(eventually([&] { return open() <= before; }), open() << " descriptors, and before " << before);
+  const auto valid = hello([](auto&) {});
+  for (int i = 0; i != 400; ++i) {
+    raw_connection c{one.n.cluster_address()};
+    if (i % 4 != 0)
+      c.send(i % 4 == 1 ? std::string(512, 'x') : i % 4 == 2 ? valid : valid + std::string(64, 'x'));
+    if (i % 8 > 4)
+      c.answers();
+  }
+  BOOST_TEST(eventually([&] { return open() <= before; }), open() << " descriptors, and before " << before);
+}
+
 BOOST_AUTO_TEST_CASE(frames_of_nonsense_from_a_member_do_no_harm) {
   using enum internal::frame_kind;
   auto o = options("one");
