@@ -305,7 +305,8 @@ void cluster_broker::on_tick() {
       dial(address, p);
     ++i;
   }
-  delayed_send(this, tick_time, cluster_tick{});
+  // Without a sender: a message of the broker to itself that is in its mailbox at its end would keep it for ever.
+  caf::delayed_anon_send(caf::actor_cast<caf::actor>(this), tick_time, cluster_tick{});
 }
 
 void cluster_broker::look_after(time_point now) {
