@@ -301,6 +301,13 @@ BOOST_AUTO_TEST_CASE(connections_that_end_leave_no_descriptor_behind) {
   member one{o};
   const auto open = [] { return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}); };
   const auto before = open();
+  {
+    raw_connection silent{one.n.cluster_address()}; // a member that is never heard again
+    silent.send(hello([](auto& h) { h.set_node("silent"); }));
+    BOOST_TEST(silent.answers());
+    BOOST_TEST(silent.is_gone_within(10s));
+  }
+  BOOST_TEST(eventually([&] { return open() <= before; }), open() << " descriptors, and before " << before);
   const auto valid = hello([](auto&) {});
   for (int i = 0; i != 400; ++i) {
     raw_connection c{one.n.cluster_address()};
