@@ -18,10 +18,11 @@ struct connected_source {
   connected_source() { source->connected(out, {uuid::random(), uuid::random()}, 0, true); }
 
   /// For the feed that was opened as number `feed`.
-  void page(std::uint64_t feed, log_position position) const {
+  bool page(std::uint64_t feed, log_position position) const { return page(*out, feed, position); }
+  bool page(const outbox& from, std::uint64_t feed, log_position position) const {
     feed_page page{feed, position, position};
     page.events.emplace_back().position = position;
-    source->on_page(std::move(page));
+    return source->on_page(from, std::move(page));
   }
 
   std::shared_ptr<remote_source> source = std::make_shared<remote_source>("pay");
@@ -88,4 +89,27 @@ BOOST_FIXTURE_TEST_CASE(feeds_come_and_go_while_pages_come_and_the_connection_go
   broker.join();
   byte_buffer sent;
   BOOST_TEST(out->take(sent));
+}
+
+BOOST_FIXTURE_TEST_CASE(no_more_pages_wait_than_the_reader_gave_credit_for, connected_source) {
+  auto feed = source->open(1, {}, [] {});
+  log_position p = 1;
+  for (; p <= 4; ++p)
+    BOOST_TEST(page(1, p));
+  BOOST_TEST(!page(1, p));
+  BOOST_TEST(must(feed->read({})).last == 1u);
+  BOOST_TEST(page(1, p));
+  for (log_position next = 2; next <= p; ++next)
+    BOOST_TEST(must(feed->read({})).last == next);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_connection_that_was_given_up_brings_nothing_more, connected_source) {
+  auto feed = source->open(1, {}, [] {});
+  const auto old = std::exchange(out, std::make_shared<outbox>([] {}));
+  source->connected(out, must(source->current_history()), 0, true);
+  page(*old, 1, 1);
+  source->on_end(*old, 1, make_error(journal_errc::closed, "it ends"));
+  BOOST_TEST(must(feed->read({})).events.empty());
+  page(1, 2);
+  BOOST_TEST(must(feed->read({})).last == 2u);
 }

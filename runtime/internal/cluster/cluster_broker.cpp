@@ -357,14 +357,14 @@ std::optional<std::string> cluster_broker::on_events(connection& c, frame_kind k
     caf::anon_send(c.events, event_frame{kind, std::string{content.rest()}});
     return std::nullopt;
   case frame_kind::feed_page:
-    if (auto page = read_feed_page(content); page && c.source)
-      c.source->on_page(*std::move(page));
-    else if (!page)
+    if (auto page = read_feed_page(content); !page)
       return "it sent a malformed page of events";
+    else if (c.source && !c.source->on_page(*c.out, *std::move(page)))
+      return "it sent more pages of events than were asked for";
     return std::nullopt;
   case frame_kind::feed_end:
     if (const auto feed = content.number(); c.source)
-      c.source->on_end(feed, read_error(content));
+      c.source->on_end(*c.out, feed, read_error(content));
     return std::nullopt;
   case frame_kind::position_answer:
     if (c.target)

@@ -258,27 +258,32 @@ void remote_source::on_head(const outbox& from, log_position head) {
     head_ = std::max(head_, head);
 }
 
-void remote_source::on_page(feed_page page) {
+bool remote_source::on_page(const outbox& from, feed_page page) {
   std::shared_ptr<state> s;
   {
     std::lock_guard lock{mutex_};
+    if (out_.get() != &from)
+      return true; // of a connection that was given up
     head_ = std::max(head_, page.head);
     const auto found = feeds_.find(page.feed);
     if (found == feeds_.end() || page.last <= found->second->received)
-      return;
+      return true; // it comes late
     s = found->second;
+    if (s->pages.size() == window)
+      return false;
     s->received = page.last;
     s->pages.push_back(std::move(page));
   }
   s->tell();
+  return true;
 }
 
-void remote_source::on_end(std::uint64_t feed, error why) {
+void remote_source::on_end(const outbox& from, std::uint64_t feed, error why) {
   std::shared_ptr<state> s;
   {
     std::lock_guard lock{mutex_};
     const auto found = feeds_.find(feed);
-    if (found == feeds_.end())
+    if (out_.get() != &from || found == feeds_.end())
       return;
     s = found->second;
     s->failure = std::move(why);

@@ -44,8 +44,9 @@ public:
   void connected(std::shared_ptr<outbox> to, const history& its, log_position head, bool offers);
   void lost(const outbox& to, const std::string& why);
   void on_head(const outbox& from, log_position head);
-  void on_page(feed_page page);
-  void on_end(std::uint64_t feed, error why);
+  /// False: it is one more than the reader has given credit for, and was dropped.
+  bool on_page(const outbox& from, feed_page page);
+  void on_end(const outbox& from, std::uint64_t feed, error why);
 
 private:
   struct state;
