@@ -301,12 +301,20 @@ BOOST_AUTO_TEST_CASE(connections_that_end_leave_no_descriptor_behind) {
   member one{o};
   const auto open = [] { return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}); };
   const auto before = open();
-  {
-    raw_connection silent{one.n.cluster_address()}; // a member that is never heard again
-    silent.send(hello([](auto& h) { h.set_node("silent"); }));
-    BOOST_TEST(silent.answers());
-    BOOST_TEST(silent.is_gone_within(10s));
+  std::vector<raw_connection> silent; // members that are never heard again
+  for (char i = 'a'; i != 'e'; ++i) {
+    silent.emplace_back(one.n.cluster_address()).send(hello([i](auto& h) {
+      h.set_node(std::string("silent-") + i);
+      h.set_instance(std::string(16, i));
+      h.set_journal(std::string(16, i));
+    }));
+    BOOST_TEST(silent.back().answers());
   }
+  for (auto& c : silent)
+    BOOST_TEST(c.is_gone_within(10s));
+  BOOST_TEST(eventually([&] { return open() <= before + std::ssize(silent); }),
+             open() << " descriptors, and before " << before);
+  silent.clear();
   BOOST_TEST(eventually([&] { return open() <= before; }), open() << " descriptors, and before " << before);
   const auto valid = hello([](auto&) {});
   for (int i = 0; i != 400; ++i) {
