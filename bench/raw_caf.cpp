@@ -1,8 +1,7 @@
 #include "driver.hpp"
 #include "scenario.hpp"
 
-#include <eventcore/persistence/memory_journal.hpp>
-#include <eventcore/runtime/node.hpp>
+#include <caf/all.hpp>
 
 namespace bench {
 
@@ -17,15 +16,14 @@ caf::behavior echo(caf::event_based_actor*) {
 } // namespace
 
 figure raw_caf_ask(run_context& context) {
-  // The node's own actor system, so that both sides of the ratio run on the same scheduler with the same
-  // settings.
-  eventcore::node node{eventcore::open_memory_journal()};
+  caf::actor_system_config config;
+  caf::actor_system system{config};
   auto actors = std::make_shared<std::vector<caf::actor>>();
   for (std::size_t i = 0; i < actor_count; ++i)
-    actors->push_back(node.system().spawn(echo));
+    actors->push_back(system.spawn(echo));
   load l;
   l.length = context.length();
-  auto f = drive(node.system(), l, [actors](auto* self, auto& random, auto answered) {
+  auto f = drive(system, l, [actors](auto* self, auto& random, auto answered) {
     self->request((*actors)[random() % actor_count], caf::infinite, std::int64_t{1})
         .then([=](std::int64_t) { answered(true); }, [=](const caf::error&) { answered(false); });
   });

@@ -40,7 +40,15 @@ eventcore::node_options member(const std::string& name) {
   return options;
 }
 
-/// Both sides of a measurement: a process with a plain actor and a service, and a node here.
+/// CAF with its networking, as CAF sets it up.
+struct plain_caf {
+  plain_caf() { system.await_actors_before_shutdown(false); }
+
+  caf::actor_system_config config;
+  caf::actor_system system{config.load<caf::io::middleman>()};
+};
+
+/// Both sides of a measurement: a process with a plain actor and a service, and the same here.
 class two_processes {
 public:
   /// The other side's journal holds `events` events of 200 bytes.
@@ -49,7 +57,7 @@ public:
     if (auto joined = node_.join(); !joined)
       throw std::runtime_error(joined.error().message());
     auto connected =
-        node_.system().middleman().remote_actor("127.0.0.1", static_cast<std::uint16_t>(raw_port_));
+        plain_.system.middleman().remote_actor("127.0.0.1", static_cast<std::uint16_t>(raw_port_));
     if (!connected)
       throw std::runtime_error("no plain CAF actor there");
     raw_ = *connected;
@@ -63,6 +71,7 @@ public:
   }
 
   eventcore::node& node() { return node_; }
+  caf::actor_system& plain() { return plain_.system; }
   const caf::actor& raw() const { return raw_; }
 
 private:
@@ -101,6 +110,7 @@ private:
   int to_server_ = -1;
   int raw_port_ = 0;
   eventcore::node node_;
+  plain_caf plain_;
   caf::actor raw_;
 };
 
@@ -115,7 +125,7 @@ load load_of(const run_context& context, std::size_t in_flight, bool alternated)
 
 figure drive_raw(two_processes& both, const load& l) {
   const auto content = std::make_shared<std::string>(message_bytes, 'x');
-  return drive(both.node().system(), l, [to = both.raw(), content](auto* self, auto&, auto answered) {
+  return drive(both.plain(), l, [to = both.raw(), content](auto* self, auto&, auto answered) {
     self->request(to, caf::infinite, *content)
         .then([=](const std::string&) { answered(true); }, [=](const caf::error&) { answered(false); });
   });
@@ -124,7 +134,7 @@ figure drive_raw(two_processes& both, const load& l) {
 /// What a durable command needs at the least: the same, and a commit of LMDB before the answer.
 figure drive_raw_commits(two_processes& both, const load& l) {
   const auto content = std::make_shared<std::string>(message_bytes, 'x');
-  return drive(both.node().system(), l, [to = both.raw(), content](auto* self, auto&, auto answered) {
+  return drive(both.plain(), l, [to = both.raw(), content](auto* self, auto&, auto answered) {
     self->request(to, caf::infinite, true, *content)
         .then([=](const std::string&) { answered(true); }, [=](const caf::error&) { answered(false); });
   });
@@ -265,14 +275,15 @@ int serve_remote(const std::filesystem::path& dir, std::size_t events) {
   }));
   std::filesystem::create_directories(dir / "raw");
   const auto log = std::make_shared<lmdb_log>(dir / "raw");
-  const auto raw = node.system().spawn([log](caf::event_based_actor*) -> caf::behavior {
+  plain_caf plain;
+  const auto raw = plain.system.spawn([log](caf::event_based_actor*) -> caf::behavior {
     return {[](const std::string& text) { return text; },
             [log](bool, const std::string& text) {
               log->commit(text);
               return text;
             }};
   });
-  const auto port = node.system().middleman().publish(raw, 0, "127.0.0.1");
+  const auto port = plain.system.middleman().publish(raw, 0, "127.0.0.1");
   for (std::size_t written = 0; written < events; written += 1'000) {
     eventcore::commit c;
     auto payload = make<Padded>([](auto& m) { m.set_content(std::string(message_bytes, 'x')); });
