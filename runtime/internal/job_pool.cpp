@@ -52,6 +52,7 @@ void job_pool::put_next(std::size_t worker, job* j) {
     if (w.next)
       w.jobs.push_back(w.next);
     w.next = j;
+    w.is_next_late = false;
   }
   call_help();
 }
@@ -84,9 +85,9 @@ void job_pool::call(worker_state& w, job* j) {
 // -- taking
 
 job_pool::job* job_pool::take(std::size_t worker) {
-  if (auto* j = take_from(workers_[worker], true))
+  if (auto* j = take_own(workers_[worker]))
     return j;
-  if (auto* j = steal(worker))
+  if (auto* j = steal(worker).taken)
     return j;
   auto* j = wait(worker);
   // It may have been the only one that was looking around.
@@ -94,30 +95,42 @@ job_pool::job* job_pool::take(std::size_t worker) {
   return j;
 }
 
-job_pool::job* job_pool::take_from(worker_state& w, bool next_first) {
+job_pool::job* job_pool::take_own(worker_state& w) {
   std::lock_guard lock{w.mutex};
-  if (w.next && (w.jobs.empty() || (next_first && w.nexts < nexts_in_a_row))) {
+  if (w.next && (w.jobs.empty() || w.nexts < nexts_in_a_row)) {
     ++w.nexts;
     return std::exchange(w.next, nullptr);
   }
+  w.nexts = 0;
+  return take_first(w);
+}
+
+job_pool::job* job_pool::take_first(worker_state& w) {
   if (w.jobs.empty())
     return nullptr;
-  w.nexts = 0;
   auto* j = w.jobs.front();
   w.jobs.pop_front();
   return j;
 }
 
-job_pool::job* job_pool::steal(std::size_t worker) {
+job_pool::loot job_pool::steal(std::size_t worker) {
   auto& victim = workers_[worker].victim;
-  for (std::size_t i = 0; i != size_; ++i) {
+  loot found;
+  for (std::size_t i = 0; i != size_ && !found.taken; ++i) {
     victim = (victim + 1) % size_;
     if (victim == worker)
       continue;
-    if (auto* j = take_from(workers_[victim], false))
-      return j;
+    auto& w = workers_[victim];
+    std::lock_guard lock{w.mutex};
+    found.taken = take_first(w);
+    if (found.taken || !w.next)
+      continue;
+    if (std::exchange(w.is_next_late, true))
+      found.taken = std::exchange(w.next, nullptr);
+    else
+      found.more_soon = true;
   }
-  return nullptr;
+  return found;
 }
 
 job_pool::job* job_pool::wait(std::size_t worker) {
@@ -128,12 +141,17 @@ job_pool::job* job_pool::wait(std::size_t worker) {
   auto until = clock::now() + look_time_;
   bool asleep = false;
   for (;;) {
-    auto* j = take_from(w, true);
-    if (j || (j = steal(worker))) {
+    auto* j = take_own(w);
+    const auto found = j ? loot{} : steal(worker);
+    if (j || (j = found.taken)) {
       go_to_work(w);
       return j;
     }
-    if (!asleep && clock::now() >= until) {
+    if (found.more_soon && asleep) {
+      look_around(w);
+      until = clock::now() + look_time_;
+      asleep = false;
+    } else if (!asleep && clock::now() >= until) {
       fall_asleep(w);
       asleep = true;
       continue;
@@ -149,7 +167,7 @@ job_pool::job* job_pool::wait(std::size_t worker) {
     lock.unlock();
     // If others wait for this core, the one who called may be among them, with more to give.
     std::this_thread::yield();
-    if ((j = take_from(w, true))) {
+    if ((j = take_own(w))) {
       go_to_work(w);
       return j;
     }
@@ -161,7 +179,7 @@ job_pool::job* job_pool::wait(std::size_t worker) {
 
 job_pool::job* job_pool::take_rest() {
   for (std::size_t i = 0; i != size_; ++i)
-    if (auto* j = take_from(workers_[i], true))
+    if (auto* j = take_own(workers_[i]))
       return j;
   return nullptr;
 }

@@ -44,7 +44,8 @@ private:
     std::mutex mutex;
     std::deque<job*> jobs;
     job* next = nullptr;
-    std::size_t nexts = 0; ///< taken in a row
+    bool is_next_late = false; ///< somebody without work has seen it already
+    std::size_t nexts = 0;     ///< taken in a row
     bool is_called = false;
     std::condition_variable called;
     std::size_t victim = 0; ///< the worker's own
@@ -53,8 +54,15 @@ private:
     bool is_looking = false; ///< has no work, and is not asleep
   };
 
-  static job* take_from(worker_state& w, bool next_first);
-  job* steal(std::size_t worker);
+  struct loot {
+    job* taken = nullptr;
+    bool more_soon =
+        false; ///< a job that its worker may still run at once, and if not, can be had at the next look
+  };
+
+  static job* take_own(worker_state& w);
+  static job* take_first(worker_state& w);
+  loot steal(std::size_t worker);
   job* wait(std::size_t worker);
   /// Takes a worker off the list of those without work, to call it. Null: all are busy.
   worker_state* claim();
