@@ -43,7 +43,7 @@ figure alternate(std::size_t rounds, Measured measured, Baseline baseline) {
     rates.push_back(with.load.value);
     ratios.push_back(with.load.value / without.load.value);
     costs.push_back(with.processor_time / without.processor_time);
-    if (without.load.p50_us > 0)
+    if (with.load.p50_us > 0 && without.load.p50_us > 0)
       latencies.push_back(with.load.p50_us / without.load.p50_us);
     failures += with.load.note + without.load.note;
   }
