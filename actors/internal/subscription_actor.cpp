@@ -148,7 +148,9 @@ caf::behavior subscription_actor::make_behavior() {
 }
 
 caf::invoke_message_result subscription_actor::consume(caf::mailbox_element& element) {
-  if (committing_ && committing_->reaction && element.mid == *committing_->reaction) {
+  // As numbers: CAF compares message ids by a difference that overflows.
+  if (committing_ && committing_->reaction &&
+      element.mid.integer_value() == committing_->reaction->integer_value()) {
     current_mailbox_element(&element);
     on_answer(element.move_content_to_message());
     return caf::invoke_message_result::consumed;
