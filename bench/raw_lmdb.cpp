@@ -1,6 +1,6 @@
+#include "raw_lmdb.hpp"
 #include "bench.pb.h"
 #include "latencies.hpp"
-#include "raw_lmdb.hpp"
 #include "scenario.hpp"
 
 #include "record.pb.h"
