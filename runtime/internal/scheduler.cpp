@@ -23,7 +23,8 @@ public:
 
   struct worker_data {
     explicit worker_data(caf::scheduler::coordinator<pooled>* coordinator) {
-      coordinator->data().pool.emplace(coordinator->num_workers());
+      if (auto& pool = coordinator->data().pool; !pool) // by the first one
+        pool.emplace(coordinator->num_workers());
     }
   };
 
